@@ -1,0 +1,119 @@
+"""The lesson that is running: its profile, its seeds, where its evidence goes, and what machine it runs on."""
+
+import datetime
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+PROFILES = ("smoke", "quick", "full")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a lesson runs with; made by `start`, asked for by `current`."""
+
+    number: str = "--"
+    profile: str = "quick"
+    first_seed: int = 0
+
+    def pick(self, **by_profile):
+        """The value for this profile: `lesson.pick(smoke=1, quick=6, full=60)`."""
+        if set(by_profile) != set(PROFILES):
+            raise ValueError(f"pick needs one value for each of {', '.join(PROFILES)}; got {', '.join(by_profile)}")
+        return by_profile[self.profile]
+
+    def seeds(self, **by_profile) -> list[int]:
+        """As many consecutive seeds as this profile asks for, from `first_seed` on."""
+        return list(range(self.first_seed, self.first_seed + self.pick(**by_profile)))
+
+
+_current = Lesson()
+
+
+def start(number: str, profile: str = "quick", first_seed: int = 0) -> Lesson:
+    """Open lesson `number`; later sweeps and verdicts in this process belong to it.
+
+    Raises ValueError for an unknown profile or a negative first seed.
+    """
+    global _current
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}; expected one of {', '.join(PROFILES)}")
+    if first_seed < 0:
+        raise ValueError(f"first_seed is {first_seed}; expected 0 or more")
+    _current = Lesson(number, profile, first_seed)
+    facts = provenance()
+    print(f"lesson {number} · profile {profile} · seeds from {first_seed} · {facts['device']}, {facts['dtype']}, "
+          f"torch {facts['torch']}")
+    return _current
+
+
+def current() -> Lesson:
+    """The lesson opened last, or a nameless quick one."""
+    return _current
+
+
+def results_folder() -> Path | None:
+    """Where verdicts are recorded: below $KDCOURSE_RESULTS, one folder a profile; None when nothing is recorded.
+
+    A run from another first seed has a folder of its own, so that fresh seeds never mix with the recorded ones.
+    """
+    base = os.environ.get("KDCOURSE_RESULTS")
+    if not base:
+        return None
+    name = _current.profile if _current.first_seed == 0 else f"{_current.profile}-seed{_current.first_seed}"
+    return Path(base) / name
+
+
+def cache_folder() -> Path:
+    """Where finished trials are kept: $KDCOURSE_CACHE, or `trials` in ~/.cache/kdcourse."""
+    return Path(os.environ.get("KDCOURSE_CACHE") or Path.home() / ".cache" / "kdcourse" / "trials")
+
+
+def cpu_features() -> list[str]:
+    """The instruction sets of this CPU that change how fast (not what) the course computes."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    except (OSError, IndexError):
+        flags = set()
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+
+
+def device() -> torch.device:
+    """The device everything runs on: $KDCOURSE_DEVICE, else CUDA where there is one, else the CPU."""
+    return torch.device(os.environ.get("KDCOURSE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def dtype() -> torch.dtype:
+    """The dtype of matrix products: bfloat16 where the hardware multiplies it fast, else float32.
+
+    $KDCOURSE_DTYPE (float32 or bfloat16) overrides the detection. Weights and losses are float32 either way.
+    """
+    asked = os.environ.get("KDCOURSE_DTYPE")
+    if asked:
+        if asked not in ("float32", "bfloat16"):
+            raise ValueError(f"KDCOURSE_DTYPE is {asked!r}; expected float32 or bfloat16")
+        return getattr(torch, asked)
+    fast = device().type == "cuda" or {"avx512_bf16", "amx_bf16"} & set(cpu_features())
+    return torch.bfloat16 if fast else torch.float32
+
+
+def provenance() -> dict:
+    """Where and when a result was computed: package, Python, torch, device, dtype, CPU features, threads, date."""
+    from kdcourse import __version__
+
+    where = device()
+    return {
+        "kdcourse": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else f"CPU, {os.cpu_count()} cores",
+        "cpu_features": cpu_features(),
+        "dtype": str(dtype()).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "date": datetime.date.today().isoformat(),
+    }
