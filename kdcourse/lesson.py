@@ -1,6 +1,7 @@
 """The lesson that is running: its profile, its seeds, where its evidence goes, and what machine it runs on."""
 
 import datetime
+import json
 import os
 import platform
 from dataclasses import dataclass
@@ -46,9 +47,37 @@ def start(number: str, profile: str = "quick", first_seed: int = 0) -> Lesson:
         raise ValueError(f"first_seed is {first_seed}; expected 0 or more")
     _current = Lesson(number, profile, first_seed)
     facts = provenance()
-    print(f"lesson {number} · profile {profile} · seeds from {first_seed} · {facts['device']}, {facts['dtype']}, "
-          f"torch {facts['torch']}")
+    print(f"lesson {number} · profile {profile} · seeds from {first_seed}")
+    say(f"{facts['device']}, {facts['dtype']}, torch {facts['torch']}{_expected_time()}")
     return _current
+
+
+def adopt(settings: Lesson) -> None:
+    """Take over another process's lesson without announcing it."""
+    global _current
+    _current = settings
+
+
+def _expected_time() -> str:
+    path = ROOT / "results" / _current.profile / f"lesson-{_current.number}.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text())
+    return f"; took {record['seconds']:.0f} s where it was recorded" if "seconds" in record else ""
+
+
+def say(text: str) -> None:
+    """Print what differs from run to run (machine, seconds); silent while notebooks are built, so that they stay equal."""
+    if os.environ.get("TQDM_DISABLE") != "1":
+        print(text)
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write JSON to a temporary name, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    os.replace(temporary, path)
 
 
 def current() -> Lesson:
