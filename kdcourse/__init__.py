@@ -2,7 +2,7 @@
 
 __version__ = "0.1.0"
 
-from kdcourse import data, lesson, losses, models, recipe, study, training
+from kdcourse import data, lesson, losses, models, recipe, study, teachers, training
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
 from kdcourse.lesson import start
 from kdcourse.study import SweepError, run, sweep
@@ -28,5 +28,6 @@ __all__ = [
     "start",
     "study",
     "sweep",
+    "teachers",
     "training",
 ]

@@ -16,6 +16,8 @@ import torch
 
 _remembered: dict[tuple, str] = {}
 _PACKAGE = __name__.split(".")[0]
+# Plumbing: it decides where and when a trial runs, not what it computes.
+_PLUMBING = {f"{_PACKAGE}.{name}" for name in ("study", "recipe", "lesson", "claims", "plots")}
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[kind]).resolve()) for kind in ("stdlib", "platstdlib", "purelib", "platlib")
 )
@@ -138,8 +140,8 @@ def _installed(thing) -> bool:
 
 def _visit_code(thing, name: str, parts: dict, trail: tuple) -> None:
     label = f"{thing.__module__}.{thing.__qualname__}"
-    if _installed(thing):
-        parts[f"library {name}"] = label
+    if _installed(thing) or thing.__module__ in _PLUMBING:
+        parts[f"library {label}"] = label
         return
     if label in parts and name != trail[0]:
         return
@@ -186,6 +188,8 @@ def _visit_names(chains: set[tuple], module: str, variables: dict, parts: dict, 
         value = inspect.unwrap(value) if _wrapped(value) else value
         if isinstance(value, types.FunctionType | type) and not _installed(value):
             _visit_code(value, name, parts, trail)
+        elif home in _PLUMBING:
+            parts[f"{home}.{name}"] = name
         elif home.split(".")[0] == _PACKAGE and not isinstance(value, types.ModuleType | types.FunctionType | type):
             parts[f"{home}.{name}"] = _assignment(home, chain[-1] if name.endswith(chain[-1]) else name)
         else:

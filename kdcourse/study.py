@@ -234,7 +234,8 @@ def _save(path: Path, result: dict) -> None:
 def _take_tensors(value, name: str, tensors: dict):
     if hasattr(value, "__array__") and not isinstance(value, torch.Tensor) and getattr(value, "ndim", 0):
         value = torch.as_tensor(value)
-    if isinstance(value, torch.Tensor) and value.ndim:
+    # A number at the top is a metric; inside a state dict it has to stay a tensor.
+    if isinstance(value, torch.Tensor) and (value.ndim or "." in name):
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"__tensor__": name}
     if isinstance(value, dict):
@@ -261,7 +262,7 @@ def _digest(record: str, tensors: dict) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
