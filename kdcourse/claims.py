@@ -174,7 +174,7 @@ def read_claim(entry: dict) -> Claim:
         check(full[name] in choices, name, " or ".join(map(repr, choices)))
     if full["metric"] not in PER_EXAMPLE:
         check(full["resampling"] == "seeds", "resampling", f"'seeds': {full['metric']!r} has no outcome per example")
-        check("outcome" not in entry, "outcome", "none: the metric has no outcome per example")
+        check(full["outcome"] == "correct", "outcome", "none: the metric has no outcome per example")
     columns = full["paired"]
     check(isinstance(columns, list) and all(isinstance(c, str) and c for c in columns), "paired", "a list of columns")
     published = full["published"]
@@ -262,17 +262,19 @@ def estimate(differences: np.ndarray, *, unit: float = 0.0, over_examples: bool 
     skew = third / np.where(variance > 0, variance, 1.0)
     one = np.where((variance <= floor) & over_examples, unit / examples, 0.0)  # an unseen example could fall either way
     return {"estimate": mean, "variance": variance, "df": df, "seed_part": A, "example_part": B, "residual_part": C,
-            "skew_down": np.maximum(-skew, one), "skew_up": np.maximum(skew, one)}  # fmt: skip
+            "skew_down": np.maximum(-skew, one), "skew_up": np.maximum(skew, one),
+            "half_example": unit / examples / 2 if over_examples else 0.0}  # fmt: skip
 
 
 def bounds(found: dict, level: float):
-    """Two-sided t interval, longer on the side where the examples are skewed, never shorter.
+    """Two-sided t interval, longer by half an example (outcomes are whole ones) and on the side where examples are skewed.
 
-    Where the rare outcome is the one that hurts (an accuracy against a floor), a lucky mean comes with a small variance and a
-    plain t interval fails too often; the end is moved by the Cornish-Fisher term third moment/V·(2t² + 1)/6 (Johnson 1978).
+    Where the rare outcome is the one that hurts (an accuracy against a floor), a lucky mean comes with a small variance: with
+    8 errors expected, a plain t interval fails 3.8 times as often as it says. So that end moves out by the Cornish-Fisher
+    term third moment/V·(2t² + 1)/6 (Johnson 1978), never in.
     """
     t = stats.t.ppf((1 + level) / 2, found["df"])
-    reach, shift = t * np.sqrt(found["variance"]), (2 * t * t + 1) / 6
+    reach, shift = t * np.sqrt(found["variance"]) + found["half_example"], (2 * t * t + 1) / 6
     lower = found["estimate"] - reach - shift * found["skew_down"]
     return lower, found["estimate"] + reach + shift * found["skew_up"]
 
@@ -288,8 +290,8 @@ def p_equivalent(found: dict, margin: float):
 
 
 def _tail(gap, skew, found):
-    error, rest = np.sqrt(found["variance"]), gap - skew / 6  # solve gap = t·error + skew·(2t² + 1)/6 for t
-    root = np.sqrt(error**2 + 4 / 3 * skew * np.maximum(rest, 0))
+    error, rest = np.sqrt(found["variance"]), gap - found["half_example"] - skew / 6
+    root = np.sqrt(error**2 + 4 / 3 * skew * np.maximum(rest, 0))  # solves gap = half + t·error + skew·(2t² + 1)/6 for t
     return stats.t.sf(2 * rest / np.maximum(error + root, 1e-300), found["df"])
 
 
@@ -321,8 +323,9 @@ def _chance(gap, variance, df, skew, level):
 
 def power(effect, bound, *, seed_sd, example_sd, residual_sd, seeds, examples, level) -> float:
     """Predicted probability that the lower end of the interval exceeds `bound`, from the three standard deviations."""
-    C = residual_sd**2 / (seeds * examples)
-    variance, df = combine(seed_sd**2 / seeds + C, example_sd**2 / examples + C, C, seeds, examples)
+    number = examples or math.inf  # None: a metric without per-example outcomes
+    C = residual_sd**2 / (seeds * number)
+    variance, df = combine(seed_sd**2 / seeds + C, example_sd**2 / number + C, C, seeds, examples)
     return float(_chance(effect - bound, variance, df, 0.0, level))
 
 
@@ -337,14 +340,14 @@ def seeds_to_decide(test: str, bound: float, found: dict, seeds: int, examples: 
     variance, df = combine(A, B if examples else 0 * B, C, number, examples)
     variance = np.maximum(variance, 1e-300)
     down, up = (found[side] * found["variance"] / variance for side in ("skew_down", "skew_up"))
-    value = found["estimate"]
+    value, half = found["estimate"], found["half_example"]
     if test == "equivalent" and abs(value) <= bound:
-        above, below = (_chance(g, variance, df, s, level) for g, s in ((value + bound, down), (bound - value, up)))
+        above, below = (_chance(g, variance, df, s, level) for g, s in ((value + bound - half, down), (bound - value - half, up)))
         chance = above + below - 1
     else:
         gap = abs(value) - bound if test == "equivalent" else abs(value - bound)
         rising = value > 0 if test == "equivalent" else value > bound
-        chance = _chance(gap, variance, df, down if rising else up, level)
+        chance = _chance(gap - half, variance, df, down if rising else up, level)
     return int(number[np.argmax(chance >= 0.8)]) if (chance >= 0.8).any() else None
 
 
@@ -596,16 +599,13 @@ class Verdict:
     def _repr_html_(self) -> str:
         before, rows, lines = _card(self.record)
         claim, colour = self.record["claim"], COLOURS.get(self.verdict, "#57606a")
-        cell = "padding:.15em .8em;text-align:{}"
-        table = "".join(
-            "<tr>" + "".join(
-                f'<{tag} scope="{"row" if j == 0 else "col"}" style="{cell.format("right" if j else "left")}">{html.escape(text)}</{tag}>'
-                if (tag := "th" if i == 0 or j == 0 else "td") == "th"
-                else f'<td style="{cell.format("right")}">{html.escape(text)}</td>'
-                for j, text in enumerate(row)
-            ) + "</tr>"
-            for i, row in enumerate(rows)
-        )  # fmt: skip
+
+        def cell(i, j, text):
+            tag = "td" if i and j else f'th scope="{"row" if i else "col"}"'
+            style = f"padding:.15em .8em;text-align:{'right' if j else 'left'}"
+            return f'<{tag} style="{style}">{html.escape(text)}</{tag[:2]}>'
+
+        table = "".join(f"<tr>{''.join(cell(i, j, text) for j, text in enumerate(row))}</tr>" for i, row in enumerate(rows))
         details = "".join(f'<p style="margin:.3em 0">{html.escape(line.strip())}</p>' for line in lines)
         return (
             f'<section aria-label="Verdict on claim {claim["id"]}" style="border-left:.4em solid {colour};padding:.2em 1em">'
