@@ -161,6 +161,8 @@ def read_claim(entry: dict) -> Claim:
         if not ok:
             raise ValueError(f"claim {entry.get('id')!r}: {name} is {entry.get(name)!r}; expected {wanted}")
 
+    if not isinstance(entry, dict):
+        raise ValueError(f"claim {entry!r} is not a table; expected [[claim]] with double brackets")
     for name in REQUIRED:
         check(name in entry, name, "it to be there")
     for name in entry:
@@ -168,6 +170,7 @@ def read_claim(entry: dict) -> Claim:
     full = {**DEFAULTS, **entry}
     for name in ("id", "lesson", "statement", "metric", "source", "outcome"):
         check(isinstance(full[name], str) and full[name].strip(), name, "a text")
+    check(re.fullmatch("[0-9a-z]+", full["lesson"]), "lesson", "the number of a lesson")
     wanted = f"{full['lesson']}-some-words (lower case, digits, hyphens)"
     check(re.fullmatch(re.escape(full["lesson"]) + r"(-[a-z0-9]+)+", full["id"]), "id", wanted)
     for name, choices in CHOICES.items():
@@ -367,7 +370,10 @@ def _pack(outcome: np.ndarray) -> str:
 
 
 def _unpack(text: str, examples: int) -> np.ndarray:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
+    try:
+        bits = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), np.uint8)
+    except (zlib.error, TypeError, ValueError) as error:
+        raise ValueError(f"outcomes cannot be read: {error}") from None
     if len(bits) != -(-examples // 8):
         raise ValueError(f"{len(bits)} bytes of outcomes for {examples} examples")
     return np.unpackbits(bits, count=examples).astype(bool)
@@ -439,11 +445,11 @@ def recompute(record: dict) -> dict:
     for arm in claim.arms():
         mine = sorted((run for run in runs if run["arm"] == arm), key=lambda run: run["seed"])
         values = [run["value"] for run in mine]
-        arms[arm] = {"mean": float(np.mean(values)), "per_seed": values}
+        outcomes[arm] = np.array(values)[:, None]
         if examples:
             outcomes[arm] = np.stack([_unpack(run["correct"], examples) == (claim.metric == "accuracy") for run in mine])
-        else:
-            outcomes[arm] = np.array(values)[:, None]
+            values = [scale * float(row.mean()) for row in outcomes[arm]]
+        arms[arm] = {"mean": float(np.mean(values)), "per_seed": values}
     if record["profile"] == "smoke":
         judged = {"verdict": "NOT JUDGED", "direction": "not shown", "p_value": None, "contrasts": []}
     else:
@@ -533,18 +539,19 @@ COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"} 
 
 
 def _number(value) -> str:
-    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
 def _sentences(record: dict) -> list[str]:
     lines = []
     for c in record["contrasts"]:
         needs = f"more than {_number(c['bound'])}" if c["test"] == "greater" else f"within ±{_number(c['bound'])}"
+        own = f"; {c['verdict']}, {c['direction']}" if len(record["contrasts"]) > 1 else ""
         lines.append(f"{c['expression']} = {_number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
-                     f"{_number(c['lower'])} to {_number(c['upper'])}; claimed: {needs}; {c['verdict']}, {c['direction']}")  # fmt: skip
+                     f"{_number(c['lower'])} to {_number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
         pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
         if sum(pure) > 0:
-            names = ("between seeds", "between test examples", "of single answers")
+            names = ("between seeds", "between test examples", "noise of single answers")
             shares = ", ".join(f"{100 * p / sum(pure):.0f} % {name}" for p, name in zip(pure, names) if p > 0)
             lines.append(f"    standard error {_number(c['standard_error'])}; variance: {shares}")
         if "reason" in c:
@@ -562,7 +569,7 @@ def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
     rows = [("arm", f"ours, {record['unit']}", "range over seeds", "published")]
     for arm, ours in record["arms"].items():
         span = f"{_number(min(ours['per_seed']))} to {_number(max(ours['per_seed']))}"
-        rows.append((arm, _number(ours["mean"]), span, _number(published.get(arm))))
+        rows.append((arm, _number(ours["mean"]), span, f"{published.get(arm, '–')}"))
     note = f" Published numbers: {published['note']}." if "note" in published else ""
     paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
     size = f", {record['examples']:,} test examples" if record["examples"] else ""

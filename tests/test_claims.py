@@ -131,6 +131,8 @@ def test_ledger_reads(home):
         ('statement = "The student', 'statement = 3 #"', "statement is 3"),
         ("[[claim]]", "[[claims]]", "unknown 'claims'"),
         ("[[claim]]", "[[claim", "not valid TOML"),
+        ('[lessons."01"]', 'claim = ["x"]\n[lessons."01"]', "not valid TOML|not a table"),
+        ('lesson = "02"', 'lesson = "../02"', "lesson is '../02'"),
     ],
 )
 def test_ledger_refuses(home, old, new, message):
@@ -525,6 +527,13 @@ def test_recompute_does_not_trust_the_stored_numbers(home):
     altered = copy.deepcopy(record)
     altered["verdict"], altered["contrasts"][0]["estimate"] = "REFUTED", -1
     assert claims.recompute(altered) == record
+    altered["runs"][0]["value"] = -1.0
+    assert claims.recompute(altered)["arms"] == record["arms"]
+    for damage in ("AAAA", "not base64", record["runs"][0]["correct"][:-8], None):
+        damaged = copy.deepcopy(record)
+        damaged["runs"][0]["correct"] = damage
+        with pytest.raises(ValueError, match="outcomes cannot be read"):
+            claims.recompute(damaged)
     altered["claim"]["contrasts"][0]["greater"] = 1
     with pytest.raises(ValueError, match="does not match its hash"):
         claims.recompute(altered)
