@@ -1,0 +1,342 @@
+"""Sources become notebooks: exercises and solutions, what is stale, what is executed, and how a failure ends."""
+
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from fake_course import edit, executions, write_lesson
+
+from kdcourse import execution, notebooks
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course of one lesson, in a folder of its own; the path of the lesson's source."""
+    return write_lesson(tmp_path / "course")
+
+
+def _root(path):
+    return path.parents[2]
+
+
+def _source(path):
+    return notebooks.read_source(path)
+
+
+def _build(path, **options):
+    return execution.build(_source(path), record=True, root=_root(path), **options)
+
+
+def _texts(notebook) -> str:
+    return "\n".join(cell.source for cell in notebook.cells)
+
+
+# ---- generating ----
+
+
+def test_learner_gets_the_stub_and_the_solution_notebook_the_solution(course):
+    learner, solved = (notebooks.make(_source(course), solved) for solved in (False, True))
+    assert "return ..." in _texts(learner)
+    assert "2 * x" not in _texts(learner)
+    assert "return ..." not in _texts(solved)
+    assert _texts(solved).count("2 * x") == 1
+    assert len(learner.cells) == len(solved.cells) == 6
+
+
+def test_cell_ids_are_stable_and_unique(course):
+    edit(course, "Some prose.", "It prints.")
+    first, second = (notebooks.make(_source(course)) for _ in range(2))
+    ids = [cell.id for cell in first.cells]
+    assert ids == [cell.id for cell in second.cells]
+    assert len(set(ids)) == len(ids)
+    doubled = notebooks.Source("01_tiny", _source(course).cells + _source(course).cells[:1])
+    assert len({cell.id for cell in notebooks.make(doubled).cells}) == len(ids) + 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("return 2 * x", "print(x)\n    return 2 * x", None),  # several lines may fill a blank, but not around it
+        (
+            'def double(x):\n    """Twice x."""\n    return 2 * x',
+            "def twice(x):\n    return 2 * x",
+            "more than its blanks",
+        ),
+        ("return 2 * x", "return ...", "blanks open"),
+        ('# %% tags=["solution"]', "# %%", "followed at once by its solution"),
+        ('# %% tags=["exercise"]', "# %%", "must follow its exercise"),
+        ('# %% tags=["solution"]', '# %%\n1\n\n# %% tags=["solution"]', "followed at once by its solution"),
+        ("    return ...", "    return 0", "no blank"),
+        ('# %% tags=["parameters"]', "# %%", "parameters"),
+        ("first_seed = 0", "seed = 0", "parameters"),
+    ],
+)
+def test_faulty_sources_are_named(course, old, new, complaint):
+    if complaint is None:
+        edit(course, "return ...", "...")
+        edit(course, old, new)
+        assert notebooks.source_problems(_source(course)) == []
+        return
+    edit(course, old, new)
+    problems = notebooks.source_problems(_source(course))
+    assert any(complaint in problem and "01_tiny" in problem for problem in problems)
+    if complaint != "parameters":
+        assert any(", cell " in problem for problem in problems)
+    with pytest.raises(ValueError, match=complaint):
+        notebooks.make(_source(course))
+
+
+def test_a_correct_source_has_no_problem(course):
+    assert notebooks.source_problems(_source(course)) == []
+
+
+def test_unreadable_source_is_named(course):
+    course.write_text("# ---\n# jupyter: [\n# ---\n\n# %%\n1\n")
+    with pytest.raises(ValueError, match=r"01_tiny\.py"):
+        _source(course)
+
+
+def test_lessons_by_number_slug_or_path(course):
+    root = _root(course)
+    write_lesson(root, "12_other_things")
+    for name in ("12", "12_other_things", "other_things", "notebooks/12_other_things.ipynb"):
+        assert [s.slug for s in notebooks.lessons([name], root)] == ["12_other_things"]
+    assert [s.slug for s in notebooks.lessons(["1"], root)] == ["01_tiny"]
+    assert [s.slug for s in notebooks.lessons([], root)] == ["01_tiny", "12_other_things"]
+    with pytest.raises(ValueError, match="did you mean 12_other_things"):
+        notebooks.lessons(["other_thing"], root)
+
+
+# ---- staleness: nothing is executed ----
+
+
+def test_key_ignores_prose_and_comments_but_not_code_modules_and_data(course):
+    root = _root(course)
+    key = notebooks.lesson_key(_source(course), root)
+    edit(course, "Some prose.", "Other prose.")
+    edit(course, "6 * 7", "6 * 7  # forty-two")
+    assert notebooks.lesson_key(_source(course), root) == key
+    edit(course, "6 * 7", "6 * 8")
+    changed = notebooks.lesson_key(_source(course), root)
+    assert changed != key
+    (root / "kdcourse").mkdir()
+    (root / "kdcourse" / "losses.py").write_text('"""Losses."""\nX = 1\n')
+    with_module = notebooks.lesson_key(_source(course), root)
+    assert with_module != changed
+    (root / "kdcourse" / "losses.py").write_text('"""All losses."""\nX = 1  # one\n')
+    assert notebooks.lesson_key(_source(course), root) == with_module
+    (root / "kdcourse" / "losses.py").write_text('"""Losses."""\nX = 2\n')
+    assert notebooks.lesson_key(_source(course), root) != with_module
+    before = notebooks.lesson_key(_source(course), root)
+    (root / "data").mkdir()
+    (root / "data" / "README.md").write_text("where the data come from")
+    assert notebooks.lesson_key(_source(course), root) == before
+    (root / "data" / "digits.gz").write_bytes(b"1")
+    assert notebooks.lesson_key(_source(course), root) != before
+
+
+def test_check_of_a_lesson_never_built(course):
+    problems = notebooks.check(_source(course), _root(course))
+    assert len(problems) == 2
+    assert all("missing" in problem for problem in problems)
+
+
+def test_orphans_are_found(course):
+    folder = _root(course) / "notebooks"
+    (folder / "07_gone.ipynb").write_text("{}")
+    assert notebooks.orphans(_root(course)) == ["notebooks/07_gone.ipynb has no source in notebooks/src"]
+
+
+# ---- building ----
+
+
+def test_build_prose_edit_code_edit_and_damage(course):
+    """One lesson's life: built, rebuilt to the byte, edited in prose, in code, damaged."""
+    root = _root(course)
+    learner, solved = root / "notebooks" / "01_tiny.ipynb", root / "notebooks" / "solutions" / "01_tiny.ipynb"
+    assert "executed" in _build(course)
+    assert notebooks.check(_source(course), root) == []
+    assert notebooks.stale_lessons(root=root) == []
+    assert executions(root) == 2
+    before = learner.read_bytes(), solved.read_bytes()
+
+    assert "kept" in _build(course)
+    assert executions(root) == 2
+    assert "executed" in _build(course, force=True)
+    assert executions(root) == 4
+    assert (learner.read_bytes(), solved.read_bytes()) == before, "re-execution must leave notebooks unchanged"
+
+    edit(course, "Some prose.", "Better prose.")
+    assert all("nothing is executed" in problem for problem in notebooks.check(_source(course), root))
+    assert len(notebooks.check(_source(course), root)) == 2
+    assert "kept" in _build(course)
+    assert executions(root) == 4
+    assert notebooks.check(_source(course), root) == []
+    rebuilt = nbformat.read(learner, as_version=4)
+    assert "Better prose." in _texts(rebuilt)
+    assert [cell.outputs for cell in rebuilt.cells if cell.cell_type == "code"][1][
+        0
+    ].text == "profile=quick first_seed=0\n"
+    before = learner.read_bytes()
+    assert "executed" in _build(course, force=True)
+    assert learner.read_bytes() == before, "kept outputs are the executed ones, byte for byte"
+
+    edit(course, "6 * 7", "6 * 8")
+    problems = notebooks.check(_source(course), root)
+    assert len(problems) == 2
+    assert all("code of 01_tiny.py changed" in problem for problem in problems)
+    assert [source.slug for source in notebooks.stale_lessons(root=root)] == ["01_tiny"]
+    count = executions(root)
+    assert "executed" in _build(course)
+    assert executions(root) == count + 2
+    assert notebooks.check(_source(course), root) == []
+
+    _damage(learner)
+    problems = notebooks.check(_source(course), root)
+    assert any("stores an error (ValueError)" in problem for problem in problems)
+    assert any("was not executed" in problem for problem in problems)
+    assert "executed" in _build(course), "outputs with errors are not kept"
+    learner.write_text("half a notebook")
+    assert any("unreadable" in problem for problem in notebooks.check(_source(course), root))
+
+
+def _damage(path):
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code[1].outputs = [nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[])]
+    code[2].execution_count = None
+    nbformat.write(notebook, path)
+
+
+def test_build_executes_when_a_numeric_module_changed(course):
+    root = _root(course)
+    (root / "kdcourse").mkdir()
+    (root / "kdcourse" / "__init__.py").write_text("")
+    module = root / "kdcourse" / "losses.py"
+    module.write_text("X = 1\n")
+    _build(course)
+    module.write_text("X = 2\n")
+    count = executions(root)
+    assert "executed" in _build(course)
+    assert executions(root) == count + 2
+
+
+def test_only_record_touches_tracked_files(course):
+    root = _root(course)
+    execution.build(_source(course), profile="smoke", root=root)
+    assert not (root / "results").exists()
+    assert not list((root / "notebooks").glob("*.ipynb"))
+    built = nbformat.read(root / "build" / "authoring" / "01_tiny.ipynb", as_version=4)
+    assert "profile=smoke" in str(built.cells)
+    assert notebooks.read_lesson_record(root / "build" / "results", "smoke", "01")["title"] == "A tiny lesson"
+    execution.build(_source(course), profile="smoke", record=True, root=root)
+    assert not list((root / "notebooks").glob("*.ipynb")), "committed notebooks are those of the quick profile"
+    assert notebooks.read_lesson_record(root / "results", "smoke", "01")["seconds"] > 0
+
+
+def test_build_environment_and_clean_outputs(course):
+    edit(
+        course,
+        "6 * 7",
+        "import inspect, sys, warnings\n"
+        "print(inspect.getsource(double).splitlines()[0])\n"
+        "print('to stderr', file=sys.stderr)\n"
+        "print(os.environ['MALLOC_TOP_PAD_'], os.environ['TQDM_DISABLE'], os.environ.get('OMP_NUM_THREADS'), flush=True)\n"
+        "warnings.warn('careful')",
+    )
+    _build(course)
+    notebook = nbformat.read(_root(course) / "notebooks" / "01_tiny.ipynb", as_version=4)
+    outputs = notebook.cells[-1].outputs
+    assert [output.name for output in outputs] == ["stdout", "stderr"]
+    assert outputs[0].text.startswith("def double(x):\n268435456 1 "), (
+        "a trial's source must be found from a later cell"
+    )
+    assert outputs[1].text.startswith("to stderr\n<cell>:5: UserWarning: careful")
+    text = (_root(course) / "notebooks" / "01_tiny.ipynb").read_text()
+    assert "papermill" not in text
+    assert "start_time" not in text
+
+
+# ---- running for a learner ----
+
+
+def test_run_parameters_win_over_the_environment(course, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_PROFILE", "quick")
+    root = _root(course)
+    old = root / "build" / "results" / "smoke-seed100" / "01-old-claim.json"
+    old.parent.mkdir(parents=True)
+    old.write_text("{}")
+    other = old.with_name("02-of-another-lesson.json")
+    other.write_text("{}")
+    record = execution.run(_source(course), root / "build", profile="smoke", first_seed=100, root=root)
+    text = (root / "build" / "notebooks" / "01_tiny.ipynb").read_text()
+    assert "profile=smoke first_seed=100" in text
+    assert record["first_seed"] == 100
+    assert notebooks.read_lesson_record(root / "build" / "results", "smoke", "01", 100) == record
+    assert not old.exists()
+    assert other.exists()
+    assert not (root / "results").exists()
+
+
+def test_plain_papermill_works(course, tmp_path, monkeypatch):
+    monkeypatch.setenv("KDCOURSE_PROFILE", "full")
+    notebooks.write(notebooks.make(_source(course)), tmp_path / "in.ipynb")
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "in.ipynb",
+        "out.ipynb",
+        "-p",
+        "profile",
+        "smoke",
+        "-p",
+        "first_seed",
+        "100",
+    ]
+    subprocess.run([*command, "--no-progress-bar"], cwd=tmp_path, check=True, capture_output=True)
+    assert "profile=smoke first_seed=100" in (tmp_path / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize(
+    ("last_words", "reason"),
+    [
+        ("raise ValueError('no such luck')", "ValueError: no such luck"),
+        ("os.kill(os.getpid(), 9)", "kernel was killed"),
+    ],
+)
+def test_a_failing_or_killed_kernel_keeps_what_ran(course, last_words, reason):
+    edit(course, "6 * 7", last_words)
+    root = _root(course)
+    with pytest.raises(execution.ExecutionError) as caught:
+        execution.run(_source(course), root / "build", profile="smoke", root=root)
+    message = str(caught.value)
+    assert "lesson 01_tiny" in message
+    assert reason in message
+    assert last_words[:20] in message
+    partial = root / "build" / "notebooks" / "01_tiny.partial.ipynb"
+    assert str(partial) in message
+    assert "profile=smoke first_seed=0" in partial.read_text()
+    assert not (root / "build" / "notebooks" / "01_tiny.ipynb").exists()
+    assert notebooks.read_lesson_record(root / "build" / "results", "smoke", "01") == {}
+
+
+def test_a_failed_build_leaves_committed_notebooks_alone(course):
+    _build(course)
+    committed = _root(course) / "notebooks" / "01_tiny.ipynb"
+    before = committed.read_bytes()
+    edit(course, "6 * 7", "1 / 0")
+    with pytest.raises(execution.ExecutionError, match="code cell 4 of 4"):
+        _build(course)
+    assert committed.read_bytes() == before
+
+
+def test_cold_runs_have_a_cache_of_their_own(course, monkeypatch, tmp_path):
+    edit(course, "6 * 7", "print('cache', os.environ.get('KDCOURSE_CACHE'), 'end')")
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "warm"))
+    root = _root(course)
+    execution.run(_source(course), root / "build", profile="smoke", cold=True, root=root)
+    text = (root / "build" / "notebooks" / "01_tiny.ipynb").read_text()
+    assert "kdcourse-cold-" in text
+    assert str(tmp_path / "warm") not in text
