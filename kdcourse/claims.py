@@ -294,7 +294,7 @@ def p_equivalent(found: dict, margin: float):
 
 def _tail(gap, skew, found):
     error, rest = np.sqrt(found["variance"]), gap - found["half_example"] - skew / 6
-    root = np.sqrt(error**2 + 4 / 3 * skew * np.maximum(rest, 0))  # solves gap = half + t·error + skew·(2t² + 1)/6 for t
+    root = np.sqrt(error**2 + 4 / 3 * skew * np.maximum(rest, 0))  # of gap = half + t·error + skew·(2t² + 1)/6
     return stats.t.sf(2 * rest / np.maximum(error + root, 1e-300), found["df"])
 
 
@@ -345,8 +345,8 @@ def seeds_to_decide(test: str, bound: float, found: dict, seeds: int, examples: 
     down, up = (found[side] * found["variance"] / variance for side in ("skew_down", "skew_up"))
     value, half = found["estimate"], found["half_example"]
     if test == "equivalent" and abs(value) <= bound:
-        above, below = (_chance(g, variance, df, s, level) for g, s in ((value + bound - half, down), (bound - value - half, up)))
-        chance = above + below - 1
+        chance = _chance(bound + value - half, variance, df, down, level) - 1
+        chance += _chance(bound - value - half, variance, df, up, level)
     else:
         gap = abs(value) - bound if test == "equivalent" else abs(value - bound)
         rising = value > 0 if test == "equivalent" else value > bound
@@ -395,7 +395,7 @@ def _runs(claim: Claim, frame) -> tuple[list[dict], int | None]:
         if claim.metric in PER_EXAMPLE:
             outcome = np.asarray(row[column])
             if outcome.ndim != 1 or outcome.dtype != bool or len(outcome) < 2:
-                raise ValueError(f"{where} is {outcome.dtype} {outcome.shape}; expected a 1-D bool array, one per example")
+                raise ValueError(f"{where} is {outcome.dtype} {outcome.shape}; expected a 1-D bool array")
             lengths.add(len(outcome))
             scale = PER_EXAMPLE[claim.metric][0]
             run |= {"correct": _pack(outcome), "value": scale * float((outcome == (claim.metric == "accuracy")).mean())}
@@ -405,7 +405,7 @@ def _runs(claim: Claim, frame) -> tuple[list[dict], int | None]:
                 raise ValueError(f"{where} is {run['value']}; expected a finite number")
         runs.append(run)
     if len(lengths) > 1:
-        raise ValueError(f"claim {claim.id!r}: {column} has {sorted(lengths)} examples; expected one length for all runs")
+        raise ValueError(f"claim {claim.id!r}: {column} has {sorted(lengths)} examples; expected one length")
     return runs, lengths.pop() if lengths else None
 
 
@@ -417,7 +417,7 @@ def _check_runs(claim: Claim, runs: list[dict]) -> list[int]:
         for seed in seeds:
             count = sum(run["arm"] == arm and run["seed"] == seed for run in runs)
             if count != 1:
-                raise ValueError(f"claim {claim.id!r}: arm {arm!r} has {count} runs of seed {seed}; expected exactly one")
+                raise ValueError(f"claim {claim.id!r}: arm {arm!r} has {count} runs of seed {seed}; expected one")
     for contrast in claim.contrasts:
         first, *others = parse_expression(contrast.expression)[0]
         for arm in others:
@@ -447,7 +447,8 @@ def recompute(record: dict) -> dict:
         values = [run["value"] for run in mine]
         outcomes[arm] = np.array(values)[:, None]
         if examples:
-            outcomes[arm] = np.stack([_unpack(run["correct"], examples) == (claim.metric == "accuracy") for run in mine])
+            counted = claim.metric == "accuracy"  # which outcome the metric counts: right or wrong answers
+            outcomes[arm] = np.stack([_unpack(run["correct"], examples) == counted for run in mine])
             values = [scale * float(row.mean()) for row in outcomes[arm]]
         arms[arm] = {"mean": float(np.mean(values)), "per_seed": values}
     if record["profile"] == "smoke":
@@ -474,7 +475,7 @@ def _contrast(claim, contrast, outcomes, scale, examples, primary) -> dict:
     result["standard_error"] = math.sqrt(found["variance"])
     if found["variance"] <= (1e-12 * abs(found["estimate"])) ** 2:  # one number for all seeds: nothing to infer from
         result |= {"lower": None, "upper": None, "p_value": 1.0, "verdict": "INCONCLUSIVE", "direction": "not shown"}
-        result |= {"seeds_to_decide": None, "reason": "every seed gave the same number, so there is no spread to judge by"}
+        result |= {"seeds_to_decide": None, "reason": "every seed gave the same number: there is no spread to judge by"}
     else:
         lower, upper = map(float, bounds(found, level))
         verdict, direction = decide(contrast.test, contrast.bound, lower, upper)
@@ -501,7 +502,8 @@ def judge(claim_id: str, runs, *, ledger: dict[str, Claim] | None = None) -> "Ve
     kept, examples = _runs(claim, runs)
     seeds = _check_runs(claim, kept)
     if seeds != list(range(settings.first_seed, settings.first_seed + len(seeds))):
-        raise ValueError(f"claim {claim_id!r}: runs have seeds {seeds}; expected consecutive ones from {settings.first_seed}")
+        wanted = f"expected consecutive ones from {settings.first_seed}"
+        raise ValueError(f"claim {claim_id!r}: runs have seeds {seeds}; {wanted}")
     record = {"claim": {**claim.entry(), "primary_in_lesson": primary}, "claim_hash": claim_hash(claim, primary)}
     folder, recorded = lesson.results_folder(), lesson.ROOT / "results" / settings.profile
     for path in {place / f"{claim_id}.json" for place in (folder, recorded) if place}:
@@ -612,7 +614,8 @@ class Verdict:
             style = f"padding:.15em .8em;text-align:{'right' if j else 'left'}"
             return f'<{tag} style="{style}">{html.escape(text)}</{tag[:2]}>'
 
-        table = "".join(f"<tr>{''.join(cell(i, j, text) for j, text in enumerate(row))}</tr>" for i, row in enumerate(rows))
+        lined = ("".join(cell(i, j, text) for j, text in enumerate(row)) for i, row in enumerate(rows))
+        table = "".join(f"<tr>{row}</tr>" for row in lined)
         details = "".join(f'<p style="margin:.3em 0">{html.escape(line.strip())}</p>' for line in lines)
         return (
             f'<section aria-label="Verdict on claim {claim["id"]}" style="border-left:.4em solid {colour};padding:.2em 1em">'

@@ -256,8 +256,8 @@ def test_false_reproductions_and_coverage(model, seeds, level):
     rng = np.random.default_rng(1)
     found = estimates(lambda n: gauss(n, seeds, 200, *MODELS[model], rng), 6000)
     lower, upper = claims.bounds(found, level)
-    print(f"{model}, {seeds} seeds, {level:.4f}: {np.mean(lower > 0):.4f} {np.mean(upper < 0):.4f} of {(1 - level) / 2:.4f}")
-    assert at_most(lower > 0, (1 - level) / 2)  # the effect is the bound: no study may reproduce, but for its error rate
+    print(f"{model}, {seeds} seeds, {level:.4f}: {np.mean(lower > 0):.4f} {np.mean(upper < 0):.4f}")  # pytest -rP
+    assert at_most(lower > 0, (1 - level) / 2)  # the effect lies on the bound: every reproduction is a false one
     assert at_most(upper < 0, (1 - level) / 2)
     assert at_most((lower > 0) | (upper < 0), 1 - level)
     if model == "seeds dominate" and seeds >= 5:  # exact where it can be: not only wide
@@ -299,7 +299,7 @@ def test_leaving_out_the_seeds_breaks_the_level():
     draw = lambda n: gauss(n, 5, 200, *MODELS["both alike"], rng)
     d = draw(2000)
     pooled = d.reshape(2000, -1)
-    naive = pooled.mean(1) - 1.96 * pooled.std(1) / math.sqrt(pooled.shape[1])  # every run and example taken as independent
+    naive = pooled.mean(1) - 1.96 * pooled.std(1) / math.sqrt(pooled.shape[1])  # as if all answers were independent
     assert np.mean(naive > 0) > 0.1
     found = claims.estimate(d)
     by_example = found["estimate"] - 1.96 * np.sqrt(found["example_part"])  # examples only
@@ -333,7 +333,9 @@ def test_these_examples_and_seeds_only(model):
     assert np.mean((lower <= 0) & (upper >= 0)) == pytest.approx(0.95, abs=0.01)
 
 
-@pytest.mark.parametrize(("sds", "seeds"), [((1.0, 1.0, 1.0), 5), ((0.16, 1.0, 0.3), 8), ((0.0, 1.0, 0.3), 5), ((0.2, 1.0, 2.0), 12)])
+@pytest.mark.parametrize(
+    ("sds", "seeds"), [((1.0, 1.0, 1.0), 5), ((0.16, 1.0, 0.3), 8), ((0.0, 1.0, 0.3), 5), ((0.2, 1.0, 2.0), 12)]
+)
 def test_power_is_as_predicted(sds, seeds):
     rng = np.random.default_rng(7)
     names = dict(zip(("seed_sd", "example_sd", "residual_sd"), sds))
@@ -386,7 +388,9 @@ def test_estimator_against_loops(sds, seeds):
     d = gauss(1, seeds, 40, *sds, np.random.default_rng(9))[0] + 1
     mean, A, B, C = slow_parts(d)
     found = claims.estimate(d, unit=0.01)
-    assert [float(found[k]) for k in ("estimate", "seed_part", "example_part", "residual_part")] == pytest.approx([mean, A, B, C])
+    assert [float(found[k]) for k in ("estimate", "seed_part", "example_part", "residual_part")] == pytest.approx(
+        [mean, A, B, C]
+    )
     V = max(A + B - C, A, B)
     share = 1.0 if seeds < 5 else min(max(A, C) / V, 1)
     df = 1 / (share / (seeds - 1) + (1 - share) / 39)
@@ -449,7 +453,13 @@ def test_seeds_to_decide():
     found = {k: float(v) for k, v in claims.estimate(gauss(1, 5, 400, 1, 0.5, 1, rng)[0]).items()} | {"estimate": 1.0}
     answer = claims.seeds_to_decide("greater", 0.0, found, 5, 400, 0.95)
     seed_variance = found["seed_part"] * 5
-    only_seeds = {"seed_sd": math.sqrt(seed_variance), "example_sd": 0, "residual_sd": 0, "examples": None, "level": 0.95}
+    only_seeds = {
+        "seed_sd": math.sqrt(seed_variance),
+        "example_sd": 0,
+        "residual_sd": 0,
+        "examples": None,
+        "level": 0.95,
+    }
     again = next(k for k in range(2, 1001) if claims.power(1.0, 0.0, **only_seeds, seeds=k) >= 0.8)
     assert answer == pytest.approx(again, abs=2)
     assert claims.seeds_to_decide("greater", 1.0, found, 5, 400, 0.95) is None  # on the bound
@@ -492,7 +502,14 @@ def test_verdicts(test, bound, lower, upper, verdict, direction):
 
 @pytest.mark.parametrize(
     ("parts", "whole"),
-    [("RR", "REPRODUCED"), ("RS", "SMALLER"), ("RI", "INCONCLUSIVE"), ("SI", "INCONCLUSIVE"), ("RF", "REFUTED"), ("IFS", "REFUTED")],
+    [
+        ("RR", "REPRODUCED"),
+        ("RS", "SMALLER"),
+        ("RI", "INCONCLUSIVE"),
+        ("SI", "INCONCLUSIVE"),
+        ("RF", "REFUTED"),
+        ("IFS", "REFUTED"),
+    ],
 )
 def test_conjunctions(parts, whole):
     words = {"R": "REPRODUCED", "S": "SMALLER", "I": "INCONCLUSIVE", "F": "REFUTED"}
@@ -510,7 +527,9 @@ def test_judge_and_record(home):
     assert record["contrasts"][0]["level"] == pytest.approx(0.975)
     errors = runs[runs["arm"] == "hard"]["correct"].map(lambda c: 10_000 * (1 - c.mean()))
     assert record["arms"]["hard"]["per_seed"] == pytest.approx(list(errors))
-    assert record["contrasts"][0]["estimate"] == pytest.approx(record["arms"]["hard"]["mean"] - record["arms"]["soft"]["mean"])
+    assert record["contrasts"][0]["estimate"] == pytest.approx(
+        record["arms"]["hard"]["mean"] - record["arms"]["soft"]["mean"]
+    )
     assert (record["examples"], record["seeds"], record["unit"]) == (2001, [0, 1, 2, 3, 4], "errors per 10,000")
     assert {run["arm"] for run in record["runs"]} == {"hard", "soft"}
     stored = json.loads((home / "build" / "quick" / f"{SOFT}.json").read_text())
