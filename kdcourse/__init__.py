@@ -2,7 +2,8 @@
 
 __version__ = "0.1.0"
 
-from kdcourse import data, lesson, losses, models, recipe, study, teachers, training
+from kdcourse import checks, claims, controls, data, lesson, losses, models, plots, recipe, study, teachers, training
+from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
 from kdcourse.lesson import start
 from kdcourse.study import SweepError, run, sweep
@@ -13,15 +14,20 @@ __all__ = [
     "Dataset",
     "Split",
     "SweepError",
+    "checks",
+    "claims",
+    "controls",
     "correct",
     "data",
     "fit",
     "hold_out",
     "jitter",
+    "judge",
     "lesson",
     "load",
     "losses",
     "models",
+    "plots",
     "predict_logits",
     "recipe",
     "run",

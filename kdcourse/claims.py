@@ -1,14 +1,8 @@
-"""Claims and their verdicts: the ledger, the statistics of paired seeds and shared test examples, and the records.
-
-An interval is `estimate ± t·sqrt(V)` with the two-way variance V of a paired difference over seeds and examples.
-Two departures from the textbook were needed to hold the level with few seeds and rare errors; `estimate` and
-`bounds` say which and why, tests/test_claims.py measures them.
-"""
+"""The ledger of claims, the verdicts on them, and the records that let anyone recompute them."""
 
 import ast
 import base64
 import hashlib
-import html
 import json
 import math
 import re
@@ -18,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from kdcourse import lesson
+from kdcourse.cards import Announcement, Verdict
+from kdcourse.inference import bounds, conjunction, decide, estimate, p_above, p_equivalent, seeds_to_decide
 
 PER_EXAMPLE = {"errors": (10_000.0, "errors per 10,000"), "accuracy": (1.0, "accuracy")}
 CHOICES = {
@@ -31,7 +26,6 @@ CHOICES = {
 }
 REQUIRED = ("id", "lesson", "kind", "statement", "metric", "resampling", "paired", "protocol", "source", "contrasts")
 DEFAULTS = {"target": "new examples", "outcome": "correct", "published": {}}
-FEW_SEEDS = 5  # below, the interval takes its degrees of freedom from the seeds alone
 
 
 @dataclass(frozen=True)
@@ -149,6 +143,15 @@ def read_ledger(path=None) -> dict[str, Claim]:
     return ledger
 
 
+def announce(number: str, *, ledger: dict[str, Claim] | None = None) -> Announcement:
+    """The claims of lesson `number` as a table: what is claimed, who said it, what would count."""
+    ledger = read_ledger() if ledger is None else ledger
+    found = tuple(claim for claim in ledger.values() if claim.lesson == number)
+    if not found:
+        raise ValueError(f"the ledger has no claims of lesson {number!r}; it has {sorted({c.lesson for c in ledger.values()})}")
+    return Announcement(found)
+
+
 def primary_claims(ledger: dict[str, Claim], number: str) -> int:
     """How many primary claims the ledger holds for a lesson: what its error rate is divided by."""
     return sum(claim.lesson == number and claim.kind == "primary" for claim in ledger.values())
@@ -211,155 +214,6 @@ def claim_hash(claim: Claim, primary_in_lesson: int) -> str:
     content = {key: value for key, value in claim.entry().items() if key not in ("source", "published")}
     content["primary_in_lesson"] = primary_in_lesson if claim.kind == "primary" else 0  # others are not corrected
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-# ---- statistics: everything here works on single studies and on batches of them ----
-
-
-def variance_parts(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean squares of a [..., S, n] array of differences over S·n: the seed (A), example (B) and residual (C) parts."""
-    seeds, examples = differences.shape[-2:]
-    grand = differences.mean((-2, -1), keepdims=True)
-    by_seed = differences.mean(-1, keepdims=True) - grand
-    by_example = differences.mean(-2, keepdims=True) - grand
-    residual = differences - grand - by_seed - by_example
-    seed_square = examples * (by_seed**2).sum((-2, -1)) / (seeds - 1)
-    example_square = seeds * (by_example**2).sum((-2, -1)) / (examples - 1)
-    residual_square = (residual**2).sum((-2, -1)) / ((seeds - 1) * (examples - 1))
-    total = seeds * examples
-    return seed_square / total, example_square / total, residual_square / total
-
-
-def combine(seed_part, example_part, residual_part, seeds, examples, floor=0.0):
-    """Variance and degrees of freedom of the mean: V = max(A + B − C, A, B, floor).
-
-    1/df = w/(S−1) + (1−w)/(n−1) with w = max(A, C)/V. Satterthwaite squares the weights; with five seeds his df swing with A,
-    and false reproductions reach 1.5 times the nominal rate (2.9 times with three seeds). Weights to the first power hold it
-    from five seeds on; below that w = 1, which is always enough (Mickey & Brown 1966). `examples` None: seeds only, w = 1.
-    """
-    A, B, C = seed_part, example_part, residual_part
-    variance = np.maximum(np.maximum(A + B - C, np.maximum(A, B)), floor)
-    share = np.minimum(np.maximum(A, C) / np.where(variance > 0, variance, 1.0), 1.0)
-    share = np.where((np.asarray(seeds) < FEW_SEEDS) | (examples is None), 1.0, share)
-    return variance, 1 / (share / (seeds - 1) + (1 - share) / max((examples or 2) - 1, 1))
-
-
-def estimate(differences: np.ndarray, *, unit: float = 0.0, over_examples: bool = True) -> dict:
-    """Mean of paired differences [..., S, n], its variance, df and parts; n = 1 for a metric without per-example outcomes.
-
-    `unit` is the most that one example can change the difference: the variance never falls below that of one discordant
-    example, (unit/n)². `over_examples` False: the uncertainty of new seeds only. ValueError for fewer than 2 seeds.
-    """
-    seeds, examples = differences.shape[-2:]
-    if seeds < 2:
-        raise ValueError(f"{seeds} seed: at least 2 seeds are needed for an interval")
-    mean, floor = differences.mean((-2, -1)), (unit / examples) ** 2
-    if over_examples:
-        A, B, C = variance_parts(differences)
-        example_means = differences.mean(-2)
-        third = ((example_means - mean[..., None]) ** 3).sum(-1) / examples**3
-    else:
-        A = differences.mean(-1).var(-1, ddof=1) / seeds
-        B = C = third = np.zeros_like(A)
-    variance, df = combine(A, B, C, seeds, examples if over_examples else None, floor)
-    skew = third / np.where(variance > 0, variance, 1.0)
-    one = np.where((variance <= floor) & over_examples, unit / examples, 0.0)  # an unseen example could fall either way
-    return {"estimate": mean, "variance": variance, "df": df, "seed_part": A, "example_part": B, "residual_part": C,
-            "skew_down": np.maximum(-skew, one), "skew_up": np.maximum(skew, one),
-            "half_example": unit / examples / 2 if over_examples else 0.0}  # fmt: skip
-
-
-def bounds(found: dict, level: float):
-    """Two-sided t interval, longer by half an example (outcomes are whole ones) and on the side where examples are skewed.
-
-    Where the rare outcome is the one that hurts (an accuracy against a floor), a lucky mean comes with a small variance: with
-    8 errors expected, a plain t interval fails 3.8 times as often as it says. So that end moves out by the Cornish-Fisher
-    term third moment/V·(2t² + 1)/6 (Johnson 1978), never in.
-    """
-    t = stats.t.ppf((1 + level) / 2, found["df"])
-    reach, shift = t * np.sqrt(found["variance"]) + found["half_example"], (2 * t * t + 1) / 6
-    lower = found["estimate"] - reach - shift * found["skew_down"]
-    return lower, found["estimate"] + reach + shift * found["skew_up"]
-
-
-def p_above(found: dict, bound: float):
-    """One-sided p value against "the effect is at most `bound`": the error rate at which the lower end reaches it."""
-    return _tail(found["estimate"] - bound, found["skew_down"], found)
-
-
-def p_equivalent(found: dict, margin: float):
-    """p value of the two one-sided tests against "the effect is `margin` or more away from 0"."""
-    return np.maximum(p_above(found, -margin), _tail(margin - found["estimate"], found["skew_up"], found))
-
-
-def _tail(gap, skew, found):
-    error, rest = np.sqrt(found["variance"]), gap - found["half_example"] - skew / 6
-    root = np.sqrt(error**2 + 4 / 3 * skew * np.maximum(rest, 0))  # of gap = half + t·error + skew·(2t² + 1)/6
-    return stats.t.sf(2 * rest / np.maximum(error + root, 1e-300), found["df"])
-
-
-def decide(test: str, bound: float, lower: float, upper: float) -> tuple[str, str]:
-    """Verdict and direction of one contrast from its interval (the table of tests/test_claims.py)."""
-    direction = "shown" if lower > 0 else "reversed" if upper < 0 else "not shown"
-    if test == "equivalent":
-        inside, outside = -bound < lower and upper < bound, lower > bound or upper < -bound
-        return "REPRODUCED" if inside else "REFUTED" if outside else "INCONCLUSIVE", direction
-    if lower > bound:
-        return "REPRODUCED", direction
-    if upper < bound:
-        return "SMALLER" if lower > 0 else "REFUTED", direction
-    return "INCONCLUSIVE", direction
-
-
-def conjunction(verdicts: list[str]) -> str:
-    """The verdict of a claim whose contrasts must all hold."""
-    if set(verdicts) == {"REPRODUCED"}:
-        return "REPRODUCED"
-    return next(word for word in ("REFUTED", "INCONCLUSIVE", "SMALLER") if word in verdicts)
-
-
-def _chance(gap, variance, df, skew, level):
-    t, error = stats.t.ppf((1 + level) / 2, df), np.sqrt(variance)  # noncentral t, by its usual normal approximation
-    critical = t + skew * (2 * t * t + 1) / 6 / error
-    return stats.norm.cdf((gap / error - critical) / np.sqrt(1 + critical**2 / (2 * df)))
-
-
-def power(effect, bound, *, seed_sd, example_sd, residual_sd, seeds, examples, level) -> float:
-    """Predicted probability that the lower end of the interval exceeds `bound`, from the three standard deviations."""
-    number = examples or math.inf  # None: a metric without per-example outcomes
-    C = residual_sd**2 / (seeds * number)
-    variance, df = combine(seed_sd**2 / seeds + C, example_sd**2 / number + C, C, seeds, examples)
-    return float(_chance(effect - bound, variance, df, 0.0, level))
-
-
-def seeds_to_decide(test: str, bound: float, found: dict, seeds: int, examples: int | None, level: float) -> int | None:
-    """Fewest seeds (at most 1000) with 80 % power for the decided side the estimate lies on, if estimate and parts hold.
-
-    None when no number of seeds can: the test examples alone leave too much doubt, or the estimate lies on the bound.
-    """
-    number = np.arange(2, 1001)
-    A, C = found["seed_part"] * seeds / number, found["residual_part"] * seeds / number
-    B = max(found["example_part"] - found["residual_part"], 0.0) + C
-    variance, df = combine(A, B if examples else 0 * B, C, number, examples)
-    variance = np.maximum(variance, 1e-300)
-    down, up = (found[side] * found["variance"] / variance for side in ("skew_down", "skew_up"))
-    value, half = found["estimate"], found["half_example"]
-    if test == "equivalent" and abs(value) <= bound:
-        chance = _chance(bound + value - half, variance, df, down, level) - 1
-        chance += _chance(bound - value - half, variance, df, up, level)
-    else:
-        gap = abs(value) - bound if test == "equivalent" else abs(value - bound)
-        rising = value > 0 if test == "equivalent" else value > bound
-        chance = _chance(gap - half, variance, df, down if rising else up, level)
-    return int(number[np.argmax(chance >= 0.8)]) if (chance >= 0.8).any() else None
-
-
-def holm(p_values) -> list[float]:
-    """Holm's adjusted p values, in the order given."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p, kind="stable")
-    adjusted = np.maximum.accumulate(np.minimum(p[order] * np.arange(len(p), 0, -1), 1.0))
-    return adjusted[np.argsort(order, kind="stable")].tolist()
 
 
 # ---- from runs to a record ----
@@ -487,7 +341,7 @@ def _contrast(claim, contrast, outcomes, scale, examples, primary) -> dict:
     return result if claim.kind == "primary" else {**result, "verdict": "EXPLORATORY", "seeds_to_decide": None}
 
 
-def judge(claim_id: str, runs, *, ledger: dict[str, Claim] | None = None) -> "Verdict":
+def judge(claim_id: str, runs, *, ledger: dict[str, Claim] | None = None) -> Verdict:
     """Test a claim of the ledger on the runs of a sweep, and record the verdict where the lesson records its results.
 
     `runs` is a DataFrame with a row a run: arm, seed, the metric or `correct`, and the columns the claim is paired on.
@@ -533,94 +387,3 @@ def _read_record(path: Path) -> dict:
 def read_records(folder) -> list[dict]:
     """The records of all claims in a results folder, in the order of their ids; ValueError naming a corrupt file."""
     return [_read_record(path) for path in sorted(Path(folder).glob("*.json")) if not path.name.startswith("lesson-")]
-
-
-# ---- the card a notebook shows ----
-
-COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"}  # white text on each: contrast above 5
-
-
-def _number(value) -> str:
-    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
-
-
-def _sentences(record: dict) -> list[str]:
-    lines = []
-    for c in record["contrasts"]:
-        needs = f"more than {_number(c['bound'])}" if c["test"] == "greater" else f"within ±{_number(c['bound'])}"
-        own = f"; {c['verdict']}, {c['direction']}" if len(record["contrasts"]) > 1 else ""
-        lines.append(f"{c['expression']} = {_number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
-                     f"{_number(c['lower'])} to {_number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
-        pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
-        if sum(pure) > 0:
-            names = ("between seeds", "between test examples", "noise of single answers")
-            shares = ", ".join(f"{100 * p / sum(pure):.0f} % {name}" for p, name in zip(pure, names) if p > 0)
-            lines.append(f"    standard error {_number(c['standard_error'])}; variance: {shares}")
-        if "reason" in c:
-            lines.append(f"    no interval: {c['reason']}")
-        elif c["verdict"] == "INCONCLUSIVE":
-            enough = c["seeds_to_decide"]
-            lines.append(f"    {enough} seeds would decide with 80 % power, if these numbers hold" if enough else
-                         "    no number of seeds would decide: too few test examples, or an effect on the bound")  # fmt: skip
-    return lines or ["smoke profile: the mechanics were checked, nothing was judged"]
-
-
-def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
-    claim, seeds = record["claim"], record["seeds"]
-    published = claim["published"]
-    rows = [("arm", f"ours, {record['unit']}", "range over seeds", "published")]
-    for arm, ours in record["arms"].items():
-        span = f"{_number(min(ours['per_seed']))} to {_number(max(ours['per_seed']))}"
-        rows.append((arm, _number(ours["mean"]), span, f"{published.get(arm, '–')}"))
-    note = f" Published numbers: {published['note']}." if "note" in published else ""
-    paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
-    size = f", {record['examples']:,} test examples" if record["examples"] else ""
-    before = f"Source: {claim['source']} ({claim['protocol']} reproduction).{note}"
-    after = f"Paired on {paired}; seeds {seeds[0]} to {seeds[-1]}{size}; profile {record['profile']}."
-    return before, rows, [*_sentences(record), after]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A judged claim: its record, and a card of it as text and as HTML."""
-
-    record: dict
-
-    @property
-    def verdict(self) -> str:
-        return self.record["verdict"]
-
-    @property
-    def direction(self) -> str:
-        return self.record["direction"]
-
-    def __str__(self) -> str:
-        before, rows, lines = _card(self.record)
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        table = ["  " + "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths)))
-                 for row in rows]  # fmt: skip
-        claim = self.record["claim"]
-        head = f"{self.verdict} (effect {self.direction}) · {claim['id']} · {claim['kind']}"
-        return "\n".join([head, claim["statement"], before, *table, *lines])
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        before, rows, lines = _card(self.record)
-        claim, colour = self.record["claim"], COLOURS.get(self.verdict, "#57606a")
-
-        def cell(i, j, text):
-            tag = "td" if i and j else f'th scope="{"row" if i else "col"}"'
-            style = f"padding:.15em .8em;text-align:{'right' if j else 'left'}"
-            return f'<{tag} style="{style}">{html.escape(text)}</{tag[:2]}>'
-
-        lined = ("".join(cell(i, j, text) for j, text in enumerate(row)) for i, row in enumerate(rows))
-        table = "".join(f"<tr>{row}</tr>" for row in lined)
-        details = "".join(f'<p style="margin:.3em 0">{html.escape(line.strip())}</p>' for line in lines)
-        return (
-            f'<section aria-label="Verdict on claim {claim["id"]}" style="border-left:.4em solid {colour};padding:.2em 1em">'
-            f'<p style="margin:.3em 0"><strong style="background:{colour};color:#fff;padding:.1em .5em">{self.verdict}</strong> '
-            f"effect {self.direction} · {claim['id']} · {claim['kind']}</p>"
-            f'<p style="margin:.3em 0;font-weight:bold">{html.escape(claim["statement"])}</p>'
-            f'<p style="margin:.3em 0">{html.escape(before)}</p><table style="margin:.3em 0">{table}</table>{details}</section>'
-        )

@@ -17,7 +17,7 @@ import torch
 _remembered: dict[tuple, str] = {}
 _PACKAGE = __name__.split(".")[0]
 # Plumbing: it decides where and when a trial runs, not what it computes.
-_PLUMBING = {f"{_PACKAGE}.{name}" for name in ("study", "recipe", "lesson", "claims", "plots")}
+_PLUMBING = {f"{_PACKAGE}.{name}" for name in ("study", "recipe", "lesson", "claims", "inference", "cards", "plots")}
 _INSTALLED = tuple(
     str(Path(sysconfig.get_paths()[kind]).resolve()) for kind in ("stdlib", "platstdlib", "purelib", "platlib")
 )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from kdcourse import claims, lesson
+from kdcourse import claims, inference, lesson
 
 LEDGER = """
 [lessons."01"]
@@ -230,7 +230,7 @@ def memorised(studies, seeds, examples, rng, accuracy):
 
 def estimates(draw, studies, unit=0.0, batch=1000, **options):
     """The estimates of many studies, simulated `batch` at a time."""
-    parts = [claims.estimate(draw(batch), unit=unit, **options) for _ in range(studies // batch)]
+    parts = [inference.estimate(draw(batch), unit=unit, **options) for _ in range(studies // batch)]
     return {key: np.concatenate([np.broadcast_to(part[key], batch) for part in parts]) for key in parts[0]}
 
 
@@ -255,7 +255,7 @@ MODELS = {  # standard deviations of seeds, examples, residual; 200 examples
 def test_false_reproductions_and_coverage(model, seeds, level):
     rng = np.random.default_rng(1)
     found = estimates(lambda n: gauss(n, seeds, 200, *MODELS[model], rng), 6000)
-    lower, upper = claims.bounds(found, level)
+    lower, upper = inference.bounds(found, level)
     print(f"{model}, {seeds} seeds, {level:.4f}: {np.mean(lower > 0):.4f} {np.mean(upper < 0):.4f}")  # pytest -rP
     assert at_most(lower > 0, (1 - level) / 2)  # the effect lies on the bound: every reproduction is a false one
     assert at_most(upper < 0, (1 - level) / 2)
@@ -279,7 +279,7 @@ def test_false_reproductions_and_coverage(model, seeds, level):
 def test_level_with_rare_correlated_errors(case, seeds, level):
     rng = np.random.default_rng(2)
     found = estimates(lambda n: sparse(n, seeds, 800, rng, **case), 1500, unit=1.0, batch=250)
-    lower, upper = claims.bounds(found, level)
+    lower, upper = inference.bounds(found, level)
     print(f"sparse {case}, {seeds} seeds, {level:.4f}: {np.mean(lower > 0):.4f} {np.mean(upper < 0):.4f}")
     assert at_most(lower > 0, (1 - level) / 2)
     assert at_most(upper < 0, (1 - level) / 2)
@@ -288,7 +288,7 @@ def test_level_with_rare_correlated_errors(case, seeds, level):
 def test_level_of_a_floor_on_accuracy_needs_the_skewness_term():
     rng = np.random.default_rng(3)
     found = estimates(lambda n: memorised(n, 5, 1000, rng, 0.98), 6000, unit=1.0)
-    lower, _ = claims.bounds(found, 0.95)
+    lower, _ = inference.bounds(found, 0.95)
     assert at_most(lower > 0, 0.025)
     plain = found["estimate"] - stats.t.ppf(0.975, found["df"]) * np.sqrt(found["variance"])
     assert not at_most(plain > 0, 0.025)  # what a plain t interval would do: the test can fail
@@ -301,7 +301,7 @@ def test_leaving_out_the_seeds_breaks_the_level():
     pooled = d.reshape(2000, -1)
     naive = pooled.mean(1) - 1.96 * pooled.std(1) / math.sqrt(pooled.shape[1])  # as if all answers were independent
     assert np.mean(naive > 0) > 0.1
-    found = claims.estimate(d)
+    found = inference.estimate(d)
     by_example = found["estimate"] - 1.96 * np.sqrt(found["example_part"])  # examples only
     assert not at_most(by_example > 0, 0.025)
     satterthwaite = found["variance"] ** 2 / (found["seed_part"] ** 2 / 4 + found["example_part"] ** 2 / 199)
@@ -316,7 +316,7 @@ def test_satterthwaite_would_reproduce_too_much():
     level = 1 - 0.05 / 3
     lower = found["estimate"] - stats.t.ppf((1 + level) / 2, df) * np.sqrt(found["variance"])
     assert not at_most(lower > 0, (1 - level) / 2)
-    assert at_most(claims.bounds(found, level)[0] > 0, (1 - level) / 2)
+    assert at_most(inference.bounds(found, level)[0] > 0, (1 - level) / 2)
 
 
 @pytest.mark.parametrize("model", ["seeds dominate", "examples dominate", "both alike"])
@@ -328,7 +328,7 @@ def test_these_examples_and_seeds_only(model):
     def draw(n):
         return gauss(n, 5, 200, seed_sd, 0, residual_sd, rng) + fixed - fixed.mean()
 
-    lower, upper = claims.bounds(estimates(draw, 6000, over_examples=False), 0.95)
+    lower, upper = inference.bounds(estimates(draw, 6000, over_examples=False), 0.95)
     assert at_most(lower > 0, 0.025)
     assert np.mean((lower <= 0) & (upper >= 0)) == pytest.approx(0.95, abs=0.01)
 
@@ -341,10 +341,10 @@ def test_power_is_as_predicted(sds, seeds):
     names = dict(zip(("seed_sd", "example_sd", "residual_sd"), sds))
     error = math.sqrt(sds[0] ** 2 / seeds + sds[1] ** 2 / 200 + sds[2] ** 2 / (200 * seeds))
     for effect in (2 * error, 3.5 * error):
-        lower, _ = claims.bounds(estimates(lambda n, e=effect: gauss(n, seeds, 200, *sds, rng) + e, 3000), 0.95)
-        predicted = claims.power(effect, 0.0, **names, seeds=seeds, examples=200, level=0.95)
+        lower, _ = inference.bounds(estimates(lambda n, e=effect: gauss(n, seeds, 200, *sds, rng) + e, 3000), 0.95)
+        predicted = inference.power(effect, 0.0, **names, seeds=seeds, examples=200, level=0.95)
         assert np.mean(lower > 0) == pytest.approx(predicted, abs=0.06)
-        shifted = claims.power(effect + 1, 1.0, **names, seeds=seeds, examples=200, level=0.95)
+        shifted = inference.power(effect + 1, 1.0, **names, seeds=seeds, examples=200, level=0.95)
         assert shifted == pytest.approx(predicted)
 
 
@@ -356,7 +356,7 @@ def test_equivalence_is_rarely_claimed_at_the_margin(model, level):
     margin = 6 * math.sqrt(sds[0] ** 2 / 5 + sds[1] ** 2 / 200 + sds[2] ** 2 / 1000)
     for effect in (margin, -margin):
         found = estimates(lambda n, e=effect: gauss(n, 5, 200, *sds, rng) + e, 4000)
-        lower, upper = claims.bounds(found, level)
+        lower, upper = inference.bounds(found, level)
         assert at_most((lower > -margin) & (upper < margin), (1 - level) / 2)
 
 
@@ -387,7 +387,7 @@ def slow_parts(d):
 def test_estimator_against_loops(sds, seeds):
     d = gauss(1, seeds, 40, *sds, np.random.default_rng(9))[0] + 1
     mean, A, B, C = slow_parts(d)
-    found = claims.estimate(d, unit=0.01)
+    found = inference.estimate(d, unit=0.01)
     assert [float(found[k]) for k in ("estimate", "seed_part", "example_part", "residual_part")] == pytest.approx(
         [mean, A, B, C]
     )
@@ -398,60 +398,62 @@ def test_estimator_against_loops(sds, seeds):
     assert float(found["df"]) == pytest.approx(df)
     third = sum((sum(d[s, i] for s in range(seeds)) / seeds - mean) ** 3 for i in range(40)) / 40**3
     t = stats.t.ppf(0.975, df)
-    lower, upper = claims.bounds(found, 0.95)
+    lower, upper = inference.bounds(found, 0.95)
     more = (2 * t**2 + 1) / 6 * third / V
     assert lower == pytest.approx(mean - t * math.sqrt(V) - max(-more, 0) - 0.01 / 80)
     assert upper == pytest.approx(mean + t * math.sqrt(V) + max(more, 0) + 0.01 / 80)
-    single = claims.estimate(d, over_examples=False)
+    single = inference.estimate(d, over_examples=False)
     rows = [sum(d[s]) / 40 for s in range(seeds)]
     low, high = stats.ttest_1samp(rows, 0).confidence_interval(0.95)  # one number a seed: the textbook t interval
-    assert claims.bounds(single, 0.95) == pytest.approx((low, high))
+    assert inference.bounds(single, 0.95) == pytest.approx((low, high))
 
 
 def test_batches_equal_single_studies():
     d = gauss(7, 4, 30, 1, 1, 1, np.random.default_rng(10))
-    batch = claims.estimate(d, unit=1.0)
+    batch = inference.estimate(d, unit=1.0)
     for i in range(7):
-        for key, value in claims.estimate(d[i], unit=1.0).items():
+        for key, value in inference.estimate(d[i], unit=1.0).items():
             assert float(value) == pytest.approx(float(np.broadcast_to(batch[key], 7)[i])), key
 
 
 def test_nothing_varies():
-    found = claims.estimate(np.full((5, 400), 0.0), unit=1.0)
+    found = inference.estimate(np.full((5, 400), 0.0), unit=1.0)
     assert math.sqrt(found["variance"]) == pytest.approx(1 / 400)
-    lower, upper = claims.bounds(found, 0.95)
+    lower, upper = inference.bounds(found, 0.95)
     assert lower == -upper
     assert 400 * upper == pytest.approx(3.9, abs=0.2)  # the rule of three: 3.7 for a two-sided 95 %
-    fixed = claims.estimate(np.full((5, 400), 0.0), unit=1.0, over_examples=False)
+    fixed = inference.estimate(np.full((5, 400), 0.0), unit=1.0, over_examples=False)
     assert float(fixed["df"]) == 4
     with pytest.raises(ValueError, match="1 seed: at least 2 seeds"):
-        claims.estimate(np.zeros((1, 400)))
+        inference.estimate(np.zeros((1, 400)))
 
 
 @pytest.mark.parametrize("unit", [0.0, 0.05])
 def test_p_values_agree_with_intervals(unit):
     rng = np.random.default_rng(11)
     d = gauss(300, 5, 60, 0.5, 1, 1, rng) + rng.exponential(3, (300, 1, 60)) * rng.choice([-1, 1], (300, 1, 1))
-    found = claims.estimate(d, unit=unit)
+    found = inference.estimate(d, unit=unit)
     for level in (0.95, 1 - 0.05 / 3):
-        lower, upper = claims.bounds(found, level)
-        assert ((claims.p_above(found, 2.0) < (1 - level) / 2) == (lower > 2.0)).all()
-        assert ((claims.p_equivalent(found, 4.5) < (1 - level) / 2) == ((lower > -4.5) & (upper < 4.5))).all()
-    plain = claims.estimate(d[0], over_examples=False)
+        lower, upper = inference.bounds(found, level)
+        assert ((inference.p_above(found, 2.0) < (1 - level) / 2) == (lower > 2.0)).all()
+        assert ((inference.p_equivalent(found, 4.5) < (1 - level) / 2) == ((lower > -4.5) & (upper < 4.5))).all()
+    plain = inference.estimate(d[0], over_examples=False)
     expected = stats.ttest_1samp(d[0].mean(1), 2.0, alternative="greater").pvalue
-    assert float(claims.p_above(plain, 2.0)) == pytest.approx(expected)
+    assert float(inference.p_above(plain, 2.0)) == pytest.approx(expected)
 
 
 def test_holm():
-    assert claims.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert claims.holm([0.9, 0.8]) == [1.0, 1.0]
-    assert claims.holm([]) == []
+    assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert inference.holm([0.9, 0.8]) == [1.0, 1.0]
+    assert inference.holm([]) == []
 
 
 def test_seeds_to_decide():
     rng = np.random.default_rng(12)
-    found = {k: float(v) for k, v in claims.estimate(gauss(1, 5, 400, 1, 0.5, 1, rng)[0]).items()} | {"estimate": 1.0}
-    answer = claims.seeds_to_decide("greater", 0.0, found, 5, 400, 0.95)
+    found = {k: float(v) for k, v in inference.estimate(gauss(1, 5, 400, 1, 0.5, 1, rng)[0]).items()} | {
+        "estimate": 1.0
+    }
+    answer = inference.seeds_to_decide("greater", 0.0, found, 5, 400, 0.95)
     seed_variance = found["seed_part"] * 5
     only_seeds = {
         "seed_sd": math.sqrt(seed_variance),
@@ -460,16 +462,16 @@ def test_seeds_to_decide():
         "examples": None,
         "level": 0.95,
     }
-    again = next(k for k in range(2, 1001) if claims.power(1.0, 0.0, **only_seeds, seeds=k) >= 0.8)
+    again = next(k for k in range(2, 1001) if inference.power(1.0, 0.0, **only_seeds, seeds=k) >= 0.8)
     assert answer == pytest.approx(again, abs=2)
-    assert claims.seeds_to_decide("greater", 1.0, found, 5, 400, 0.95) is None  # on the bound
-    assert claims.seeds_to_decide("greater", 2.0, found, 5, 400, 0.95) == answer  # the other side, as far away
-    assert claims.seeds_to_decide("greater", 0.5, found, 5, 400, 0.95) > answer
+    assert inference.seeds_to_decide("greater", 1.0, found, 5, 400, 0.95) is None  # on the bound
+    assert inference.seeds_to_decide("greater", 2.0, found, 5, 400, 0.95) == answer  # the other side, as far away
+    assert inference.seeds_to_decide("greater", 0.5, found, 5, 400, 0.95) > answer
     examples = {**found, "seed_part": 1e-6, "example_part": 1.0, "residual_part": 1e-6, "variance": 1.0}
-    assert claims.seeds_to_decide("greater", 0.5, examples, 5, 400, 0.95) is None  # the test set is too small
-    assert claims.seeds_to_decide("equivalent", 3.0, found, 5, 400, 0.95) is not None
-    assert claims.seeds_to_decide("equivalent", 0.2, found, 5, 400, 0.95) is not None
-    assert claims.seeds_to_decide("equivalent", 1.0, found, 5, 400, 0.95) is None
+    assert inference.seeds_to_decide("greater", 0.5, examples, 5, 400, 0.95) is None  # the test set is too small
+    assert inference.seeds_to_decide("equivalent", 3.0, found, 5, 400, 0.95) is not None
+    assert inference.seeds_to_decide("equivalent", 0.2, found, 5, 400, 0.95) is not None
+    assert inference.seeds_to_decide("equivalent", 1.0, found, 5, 400, 0.95) is None
 
 
 @pytest.mark.parametrize(
@@ -497,7 +499,7 @@ def test_seeds_to_decide():
     ],
 )
 def test_verdicts(test, bound, lower, upper, verdict, direction):
-    assert claims.decide(test, bound, lower, upper) == (verdict, direction)
+    assert inference.decide(test, bound, lower, upper) == (verdict, direction)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +515,7 @@ def test_verdicts(test, bound, lower, upper, verdict, direction):
 )
 def test_conjunctions(parts, whole):
     words = {"R": "REPRODUCED", "S": "SMALLER", "I": "INCONCLUSIVE", "F": "REFUTED"}
-    assert claims.conjunction([words[p] for p in parts]) == whole
+    assert inference.conjunction([words[p] for p in parts]) == whole
 
 
 # ---- judging ----

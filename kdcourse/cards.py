@@ -1,0 +1,116 @@
+"""The card a notebook shows for a judged claim, as text and as HTML."""
+
+import html
+from dataclasses import dataclass
+
+COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"}  # white text on each: contrast above 5
+
+
+def _number(value) -> str:
+    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def _sentences(record: dict) -> list[str]:
+    lines = []
+    for c in record["contrasts"]:
+        needs = f"more than {_number(c['bound'])}" if c["test"] == "greater" else f"within ±{_number(c['bound'])}"
+        own = f"; {c['verdict']}, {c['direction']}" if len(record["contrasts"]) > 1 else ""
+        lines.append(f"{c['expression']} = {_number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
+                     f"{_number(c['lower'])} to {_number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
+        pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
+        if sum(pure) > 0:
+            names = ("between seeds", "between test examples", "noise of single answers")
+            shares = ", ".join(f"{100 * p / sum(pure):.0f} % {name}" for p, name in zip(pure, names) if p > 0)
+            lines.append(f"    standard error {_number(c['standard_error'])}; variance: {shares}")
+        if "reason" in c:
+            lines.append(f"    no interval: {c['reason']}")
+        elif c["verdict"] == "INCONCLUSIVE":
+            enough = c["seeds_to_decide"]
+            lines.append(f"    {enough} seeds would decide with 80 % power, if these numbers hold" if enough else
+                         "    no number of seeds would decide: too few test examples, or an effect on the bound")  # fmt: skip
+    return lines or ["smoke profile: the mechanics were checked, nothing was judged"]
+
+
+def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
+    claim, seeds = record["claim"], record["seeds"]
+    published = claim["published"]
+    rows = [("arm", f"ours, {record['unit']}", "range over seeds", "published")]
+    for arm, ours in record["arms"].items():
+        span = f"{_number(min(ours['per_seed']))} to {_number(max(ours['per_seed']))}"
+        rows.append((arm, _number(ours["mean"]), span, f"{published.get(arm, '–')}"))
+    note = f" Published numbers: {published['note']}." if "note" in published else ""
+    paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
+    size = f", {record['examples']:,} test examples" if record["examples"] else ""
+    before = f"Source: {claim['source']} ({claim['protocol']} reproduction).{note}"
+    after = f"Paired on {paired}; seeds {seeds[0]} to {seeds[-1]}{size}; profile {record['profile']}."
+    return before, rows, [*_sentences(record), after]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A judged claim: its record, and a card of it as text and as HTML."""
+
+    record: dict
+
+    @property
+    def verdict(self) -> str:
+        return self.record["verdict"]
+
+    @property
+    def direction(self) -> str:
+        return self.record["direction"]
+
+    def __str__(self) -> str:
+        before, rows, lines = _card(self.record)
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        table = ["  " + "  ".join(cell.rjust(w) if i else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+                 for row in rows]  # fmt: skip
+        claim = self.record["claim"]
+        head = f"{self.verdict} (effect {self.direction}) · {claim['id']} · {claim['kind']}"
+        return "\n".join([head, claim["statement"], before, *table, *lines])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        before, rows, lines = _card(self.record)
+        claim, colour = self.record["claim"], COLOURS.get(self.verdict, "#57606a")
+
+        def cell(i, j, text):
+            tag = "td" if i and j else f'th scope="{"row" if i else "col"}"'
+            style = f"padding:.15em .8em;text-align:{'right' if j else 'left'}"
+            return f'<{tag} style="{style}">{html.escape(text)}</{tag[:2]}>'
+
+        lined = ("".join(cell(i, j, text) for j, text in enumerate(row)) for i, row in enumerate(rows))
+        table = "".join(f"<tr>{row}</tr>" for row in lined)
+        details = "".join(f'<p style="margin:.3em 0">{html.escape(line.strip())}</p>' for line in lines)
+        return (
+            f'<section aria-label="Verdict on claim {claim["id"]}" style="border-left:.4em solid {colour};padding:.2em 1em">'
+            f'<p style="margin:.3em 0"><strong style="background:{colour};color:#fff;padding:.1em .5em">{self.verdict}</strong> '
+            f"effect {self.direction} · {claim['id']} · {claim['kind']}</p>"
+            f'<p style="margin:.3em 0;font-weight:bold">{html.escape(claim["statement"])}</p>'
+            f'<p style="margin:.3em 0">{html.escape(before)}</p><table style="margin:.3em 0">{table}</table>{details}</section>'
+        )
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """The claims of a lesson before its runs: statement, source with its numbers, and what would count."""
+
+    claims: tuple
+
+    def _rows(self):
+        for claim in self.claims:
+            numbers = ", ".join(f"{arm} {value:g}" for arm, value in claim.published.items() if arm != "note")
+            said = f"{claim.source}{f': {numbers}' if numbers else ''}"
+            needs = " and ".join(
+                f"{c.expression} > {c.bound:g}" if c.test == "greater" else f"|{c.expression}| < {c.bound:g}" for c in claim.contrasts
+            )
+            yield claim.statement, said, f"{needs} ({claim.metric})" if claim.kind == "primary" else "exploratory: interval, no verdict"
+
+    def _repr_markdown_(self) -> str:
+        rows = ["| claim | who said it, and their number | counts as reproduced when |", "|---|---|---|"]
+        cells = ((cell.replace("|", "\\|") for cell in row) for row in self._rows())
+        return "\n".join([*rows, *(f"| {' | '.join(row)} |" for row in cells)])
+
+    def __repr__(self) -> str:
+        return "\n".join(" · ".join(row) for row in self._rows())
