@@ -103,9 +103,14 @@ class Announcement:
             numbers = ", ".join(f"{arm} {value:g}" for arm, value in claim.published.items() if arm != "note")
             said = f"{claim.source}{f': {numbers}' if numbers else ''}"
             needs = " and ".join(
-                f"{c.expression} > {c.bound:g}" if c.test == "greater" else f"|{c.expression}| < {c.bound:g}" for c in claim.contrasts
+                f"{c.expression} > {c.bound:g}" if c.test == "greater" else f"|{c.expression}| < {c.bound:g}"
+                for c in claim.contrasts
             )
-            yield claim.statement, said, f"{needs} ({claim.metric})" if claim.kind == "primary" else "exploratory: interval, no verdict"
+            yield (
+                claim.statement,
+                said,
+                f"{needs} ({claim.metric})" if claim.kind == "primary" else "exploratory: interval, no verdict",
+            )
 
     def _repr_markdown_(self) -> str:
         rows = ["| claim | who said it, and their number | counts as reproduced when |", "|---|---|---|"]

@@ -41,5 +41,7 @@ def smooth_to_same_entropy(logits: torch.Tensor, temperature: float) -> torch.Te
         entropy = -torch.xlogy(p, p) - torch.xlogy(1 - p, (1 - p) / (classes - 1))
         low, high = torch.where(entropy > wanted, p, low), torch.where(entropy > wanted, high, p)
     p = ((low + high) / 2).clamp(max=1 - 1e-12)[:, None]
-    smoothed = ((1 - p) / (classes - 1)).log().expand(-1, classes).scatter(1, logits.argmax(dim=1, keepdim=True), p.log())
+    smoothed = (
+        ((1 - p) / (classes - 1)).log().expand(-1, classes).scatter(1, logits.argmax(dim=1, keepdim=True), p.log())
+    )
     return (smoothed * temperature).to(logits.dtype)

@@ -31,6 +31,9 @@ def test_functions_not_filled_in_or_broken(capsys, check):
     assert not result
     assert "Not filled in yet" in text
 
+    result, text = said(capsys, lambda: check(lambda *_: torch.zeros(3) + ...))
+    assert "Not filled in yet" in text
+
     def broken(*_):
         raise IndexError("list index out of range")
 
@@ -44,7 +47,10 @@ def test_functions_not_filled_in_or_broken(capsys, check):
 
 
 def test_compare_says_exact_approximate_and_how_far(capsys):
-    assert said(capsys, lambda: checks.compare(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]))) == (True, "✓ Right.\n")
+    assert said(capsys, lambda: checks.compare(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 2.0]))) == (
+        True,
+        "✓ Right.\n",
+    )
     result, text = said(capsys, lambda: checks.compare(2.000005, 2.0))
     assert result
     assert "rounding" in text
@@ -57,7 +63,9 @@ def test_compare_says_exact_approximate_and_how_far(capsys):
     assert "shape (2,); expected (3,)" in text
 
 
-@pytest.mark.parametrize(("answer", "hint"), [(20, "That is T."), (1 / 400, "multiplied"), (0.05, "1/T"), (399, "Close")])
+@pytest.mark.parametrize(
+    ("answer", "hint"), [(20, "That is T."), (1 / 400, "multiplied"), (0.05, "1/T"), (399, "Close")]
+)
 def test_missing_factor(capsys, answer, hint):
     assert lesson00.missing_factor(400)
     result, text = said(capsys, lambda: lesson00.missing_factor(answer))
@@ -83,9 +91,14 @@ def by_hand(student, teacher, T):
         (lambda s, t, T: kl(s, t, T, "mean"), "batchmean"),
         (lambda s, t, T: kl(s, t, T, "mean", 0), "Two mistakes"),
         (lambda s, t, T: kl(t, s, T), "changed places"),
-        (lambda s, t, T: F.kl_div(F.softmax(s / T, 1), F.softmax(t / T, 1), reduction="batchmean") * T**2, "wants log-probabilities"),
         (
-            lambda s, t, T: F.kl_div(F.log_softmax(s / T, 1), F.softmax(F.softmax(t / T, 1) / T, 1), reduction="batchmean") * T**2,
+            lambda s, t, T: F.kl_div(F.softmax(s / T, 1), F.softmax(t / T, 1), reduction="batchmean") * T**2,
+            "wants log-probabilities",
+        ),
+        (
+            lambda s, t, T: (
+                F.kl_div(F.log_softmax(s / T, 1), F.softmax(F.softmax(t / T, 1) / T, 1), reduction="batchmean") * T**2
+            ),
             "softmax twice",
         ),
     ],
@@ -165,7 +178,9 @@ def similarity(logits, labels, T):
 def test_class_similarity(capsys, wrong, hint):
     assert lesson01.class_similarity(similarity)
     one_hot = lambda z, y: F.one_hot(y, z.shape[1]).float()
-    assert lesson01.class_similarity(lambda z, y, T: (one_hot(z, y).T @ F.softmax(z / T, 1)) / one_hot(z, y).sum(0)[:, None])
+    assert lesson01.class_similarity(
+        lambda z, y, T: (one_hot(z, y).T @ F.softmax(z / T, 1)) / one_hot(z, y).sum(0)[:, None]
+    )
     capsys.readouterr()
     result, text = said(capsys, lambda: lesson01.class_similarity(wrong))
     assert not result

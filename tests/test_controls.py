@@ -17,7 +17,7 @@ def entropy(logits, temperature=1.0):
 def test_shuffling_keeps_each_class_s_outputs_and_moves_nearly_all():
     shuffled = controls.shuffle_within_class(LOGITS, LABELS, 0)
     for label in range(10):
-        before, after = LOGITS[LABELS == label].tolist(), shuffled[LABELS == label].tolist()
+        before, after = LOGITS[label == LABELS].tolist(), shuffled[label == LABELS].tolist()
         assert sorted(before) == sorted(after)
     assert (shuffled == LOGITS).all(1).float().mean() < 0.15
     assert torch.equal(shuffled, controls.shuffle_within_class(LOGITS, LABELS, 0))

@@ -12,7 +12,7 @@ import torch
 from kdcourse import data, lesson
 
 
-@pytest.fixture()
+@pytest.fixture
 def copy_of_mnist(tmp_path):
     shutil.copytree(lesson.ROOT / "data" / "MNIST", tmp_path / "MNIST")
     return tmp_path
@@ -90,7 +90,9 @@ def test_read_idx_of_other_types_and_plain_files(tmp_path):
         assert data.read_idx(tmp_path / name).tolist() == values.tolist()
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00\x00\x08", idx(np.zeros((2, 3), "u1"))[:-1], b"\x00\x00\x07\x01" + b"\x00" * 8])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x00\x00\x08", idx(np.zeros((2, 3), "u1"))[:-1], b"\x00\x00\x07\x01" + b"\x00" * 8]
+)
 def test_read_idx_names_what_is_wrong(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(ValueError, match="file is (damaged|not a readable)"):

@@ -67,7 +67,10 @@ def test_soft_target_loss_ignores_constants_added_to_logits(pair, temperature, c
 def test_soft_gradient_is_t_times_the_difference_of_softened_probabilities(temperature):
     """dL/dz = T·(q - p)/N: equation 2 of Hinton et al. 2015, times the T² of the loss."""
     torch.manual_seed(0)
-    student, teacher = torch.randn(7, 10, dtype=torch.float64, requires_grad=True), torch.randn(7, 10, dtype=torch.float64) * 5
+    student, teacher = (
+        torch.randn(7, 10, dtype=torch.float64, requires_grad=True),
+        torch.randn(7, 10, dtype=torch.float64) * 5,
+    )
     losses.soft_target_loss(student, teacher, temperature).backward()
     expected = temperature * (F.softmax(student / temperature, 1) - F.softmax(teacher / temperature, 1)) / 7
     assert torch.allclose(student.grad, expected.detach(), rtol=1e-9, atol=1e-12)
@@ -112,7 +115,9 @@ def test_losses_for_fit_use_the_batch_they_are_given():
     assert torch.equal(losses.soft_targets(4.0, alpha=0.7)(model, Batch), mixed)
     assert torch.equal(losses.logit_matching()(model, Batch), F.mse_loss(logits, Batch.targets))
     smoothed = torch.full((6, 3), 0.1 / 3).scatter(1, Batch.labels[:, None], 0.9 + 0.1 / 3)
-    assert losses.label_smoothing(0.1)(model, Batch).item() == pytest.approx(F.cross_entropy(logits, smoothed).item(), rel=1e-5)
+    assert losses.label_smoothing(0.1)(model, Batch).item() == pytest.approx(
+        F.cross_entropy(logits, smoothed).item(), rel=1e-5
+    )
 
 
 def slow_distances(points):
@@ -161,17 +166,24 @@ def test_rkd_gradients_are_finite_when_two_examples_coincide():
     student = torch.randn(5, 3)
     student[1] = student[0]
     student.requires_grad_()
-    (losses.rkd_distance_loss(student, torch.randn(5, 6)) + losses.rkd_angle_loss(student, torch.randn(5, 6))).backward()
+    (
+        losses.rkd_distance_loss(student, torch.randn(5, 6)) + losses.rkd_angle_loss(student, torch.randn(5, 6))
+    ).backward()
     assert torch.isfinite(student.grad).all()
 
 
 def test_hint_and_attention_by_hand():
     student, teacher = torch.randn(3, 2, 2, 2, dtype=torch.float64), torch.randn(3, 2, 2, 2, dtype=torch.float64)
     difference = (student - teacher).flatten(1)
-    assert losses.hint_loss(student, teacher).item() == pytest.approx(0.5 * sum(sum(v * v for v in row) for row in difference.tolist()) / 3)
+    assert losses.hint_loss(student, teacher).item() == pytest.approx(
+        0.5 * sum(sum(v * v for v in row) for row in difference.tolist()) / 3
+    )
 
     def attention(features):
-        rows = [[sum(c[i][j] ** 2 for c in image) / len(image) for i in range(2) for j in range(2)] for image in features.tolist()]
+        rows = [
+            [sum(c[i][j] ** 2 for c in image) / len(image) for i in range(2) for j in range(2)]
+            for image in features.tolist()
+        ]
         return [[v / math.hypot(*row) for v in row] for row in rows]
 
     wide = torch.randn(3, 5, 2, 2, dtype=torch.float64)
@@ -193,11 +205,26 @@ def test_teachers_get_no_gradient_from_feature_losses(loss):
         (lambda: losses.soft_target_loss(torch.zeros(2, 3), torch.zeros(2, 3), float("nan")), "temperature is nan"),
         (lambda: losses.soft_target_loss(torch.zeros(2, 3), torch.zeros(2, 4)), r"\(2, 3\).*\(2, 4\)"),
         (lambda: losses.soft_target_loss(torch.zeros(0, 3), torch.zeros(0, 3)), "empty"),
-        (lambda: losses.soft_target_loss(torch.full((2, 3), float("inf")), torch.zeros(2, 3)), "student logits contain NaN"),
-        (lambda: losses.logit_matching_loss(torch.zeros(2, 3), torch.full((2, 3), float("nan"))), "teacher logits contain NaN"),
-        (lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 3]), 1.0, 0.5), "labels run from 0 to 3"),
-        (lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0.0, 1.0]), 1.0, 0.5), "int64"),
-        (lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 1]), 1.0, 1.5), "alpha is 1.5"),
+        (
+            lambda: losses.soft_target_loss(torch.full((2, 3), float("inf")), torch.zeros(2, 3)),
+            "student logits contain NaN",
+        ),
+        (
+            lambda: losses.logit_matching_loss(torch.zeros(2, 3), torch.full((2, 3), float("nan"))),
+            "teacher logits contain NaN",
+        ),
+        (
+            lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 3]), 1.0, 0.5),
+            "labels run from 0 to 3",
+        ),
+        (
+            lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0.0, 1.0]), 1.0, 0.5),
+            "int64",
+        ),
+        (
+            lambda: losses.distillation_loss(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 1]), 1.0, 1.5),
+            "alpha is 1.5",
+        ),
         (lambda: losses.soft_targets(-1.0), "T > 0"),
         (lambda: losses.label_smoothing(1.0), "epsilon is 1.0"),
         (lambda: losses.rkd_distance_loss(torch.zeros(3, 2), torch.zeros(4, 2)), "same N"),

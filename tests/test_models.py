@@ -71,7 +71,11 @@ def test_initial_weights_have_the_spread_of_torch_s_default():
 
 
 def test_streams_are_independent_and_stable():
-    draws = {(s, name): torch.rand(3, generator=models.stream(s, name)).tolist() for s in (0, 1) for name in ("order", "augment")}
+    draws = {
+        (s, name): torch.rand(3, generator=models.stream(s, name)).tolist()
+        for s in (0, 1)
+        for name in ("order", "augment")
+    }
     assert len({tuple(value) for value in draws.values()}) == 4
     assert models.stream_seed(0, "order") == models.stream_seed(0, "order")
 

@@ -23,7 +23,12 @@ MUSEUM = {
         "student = F.log_softmax(teacher_logits / temperature",
         "test_losses.py",
     ),
-    "T² missing (keras-io #869)": ("losses.py", "log_target=True) * temperature**2", "log_target=True)", "test_losses.py"),
+    "T² missing (keras-io #869)": (
+        "losses.py",
+        "log_target=True) * temperature**2",
+        "log_target=True)",
+        "test_losses.py",
+    ),
     "default reduction, mean over batch × classes (Teacher-free-KD #5)": (
         "losses.py",
         'reduction="batchmean"',
@@ -42,7 +47,12 @@ MUSEUM = {
         "teacher = teacher.to(device).train()",
         "test_training.py",
     ),
-    "teacher not frozen (forums)": ("training.py", "return torch.no_grad()(teacher)", "return teacher", "test_training.py"),
+    "teacher not frozen (forums)": (
+        "training.py",
+        "return torch.no_grad()(teacher)",
+        "return teacher",
+        "test_training.py",
+    ),
     "cached outputs in another order than the batches (haitongli PR 16)": (
         "training.py",
         "wanted = targets[index] if augment is None",
@@ -76,21 +86,50 @@ MUSEUM = {
 }
 
 
+def run_tests_on_a_copy(folder, module: str, edit, tests: list[str]):
+    """The tests' outcome on a copy of the package in which `edit` has changed one module's source."""
+    for name in ("kdcourse", "tests"):
+        shutil.copytree(lesson.ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "data").symlink_to(lesson.ROOT / "data")
+    shutil.copy(lesson.ROOT / "pyproject.toml", folder)
+    path = folder / "kdcourse" / module
+    path.write_text(edit(path.read_text()))
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-m",
+        "not slow",
+        *(f"tests/{t}" for t in tests),
+    ]
+    environment = os.environ | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", MUSEUM)
 def test_the_bug_is_caught(bug, tmp_path):
     module, before, after, tests = MUSEUM[bug]
-    for folder in ("kdcourse", "tests"):
-        shutil.copytree(lesson.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (tmp_path / "data").symlink_to(lesson.ROOT / "data")
-    shutil.copy(lesson.ROOT / "pyproject.toml", tmp_path)
-    path = tmp_path / "kdcourse" / module
-    source = path.read_text()
-    assert not before or source.count(before) == 1, f"the museum's text is no longer in {module}; hang the exhibit anew"
-    path.write_text(source.replace(before, after) if before else source + after)
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", f"tests/{tests}"]
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    def inject(source):
+        assert not before or source.count(before) == 1, (
+            f"the museum's text is no longer in {module}; hang the exhibit anew"
+        )
+        return source.replace(before, after) if before else source + after
+
+    run = run_tests_on_a_copy(tmp_path, module, inject, [tests])
     assert run.returncode == 1, f"no test noticed: {bug}\n{run.stdout[-2000:]}"
     assert " failed" in run.stdout
-    assert str(tmp_path) in run.stdout or "tests/" in run.stdout
+
+
+@pytest.mark.slow
+def test_the_copy_without_a_bug_passes(tmp_path):
+    """Else the mutants above might fail for another reason."""
+    run = run_tests_on_a_copy(
+        tmp_path, "losses.py", lambda source: source, ["test_losses.py", "test_training.py", "test_data.py"]
+    )
+    assert run.returncode == 0, run.stdout[-2000:]

@@ -92,7 +92,7 @@ def test_a_correct_source_has_no_problem(course):
 
 
 def test_unreadable_source_is_named(course):
-    course.write_text("# ---\n# jupyter: [\n# ---\n\n# %%\n1\n")
+    course.write_text("# ---\n# jupyter:\n#   kernelspec:\n#     name: python3\n# ---\n\n# %%\n1\n")
     with pytest.raises(ValueError, match=r"01_tiny\.py"):
         _source(course)
 

@@ -43,7 +43,7 @@ def student(seed, arm="soft", rate=0.1):
 '''
 
 
-@pytest.fixture()
+@pytest.fixture
 def trials(tmp_path, monkeypatch):
     """A module of trials on disk; `trials(old, new)` edits it and returns it as a new process would see it."""
     path = tmp_path / "trials_of_a_test.py"
@@ -143,7 +143,11 @@ def test_profile_dtype_and_torch_version_are_part_of_the_key(trials, monkeypatch
 
 def test_a_changed_data_file_runs_the_trial_again(trials, tmp_path, monkeypatch):
     monkeypatch.setenv("KDCOURSE_DATA", str(tmp_path))
-    arrays = {f"{p}_{k}": v for p in ("train", "test") for k, v in (("images", np.zeros((2, 4, 4), "u1")), ("labels", np.array([0, 1])))}
+    arrays = {
+        f"{p}_{k}": v
+        for p in ("train", "test")
+        for k, v in (("images", np.zeros((2, 4, 4), "u1")), ("labels", np.array([0, 1])))
+    }
     np.savez(tmp_path / "own.npz", **arrays)
     module = trials('return {"value"', 'kd.load("own")\n    return {"value"')
     study.sweep(module.student, seeds=[1])
@@ -160,9 +164,16 @@ def test_the_loss_a_trial_uses_is_part_of_its_recipe_and_others_are_not():
     parts: dict = {}
     recipe._visit(teachers.convolutional_teacher, "t", parts, ("t",))
     reached = {name for name in parts if name.startswith("kdcourse.")}
-    assert {"kdcourse.losses.hard_labels", "kdcourse.training._step", "kdcourse.data.read_idx", "kdcourse.models.initialise"} <= reached
+    assert {
+        "kdcourse.losses.hard_labels",
+        "kdcourse.training._step",
+        "kdcourse.data.read_idx",
+        "kdcourse.models.initialise",
+    } <= reached
     assert "kdcourse.losses.soft_target_loss" not in reached
-    assert not any(str(lesson.ROOT) in value for value in parts.values()), "a recipe must not depend on where the course lies"
+    assert not any(str(lesson.ROOT) in value for value in parts.values()), (
+        "a recipe must not depend on where the course lies"
+    )
     assert losses
 
 
@@ -191,7 +202,9 @@ def test_a_trial_returns_a_dict(trials):
 
 def test_a_failed_trial_is_named_and_the_others_are_kept(trials):
     module = trials("    # a comment\n", '    if seed == 1:\n        raise RuntimeError("boom")\n')
-    with pytest.raises(study.SweepError, match=r"(?s)1 of 3 trials failed.*student\(arm='soft', seed=1\).*RuntimeError: boom"):
+    with pytest.raises(
+        study.SweepError, match=r"(?s)1 of 3 trials failed.*student\(arm='soft', seed=1\).*RuntimeError: boom"
+    ):
         study.sweep(module.student, seeds=[0, 1, 2], arm="soft")
     assert trials.calls() == ["soft,0", "soft,2"]
     with pytest.raises(study.SweepError, match="1 of 1 trials failed"):
@@ -295,10 +308,14 @@ def test_kill_9_in_the_middle_of_a_sweep_and_resume(tmp_path):
 @pytest.mark.slow
 def test_a_killed_worker_is_reported_and_the_sweep_resumes(tmp_path):
     script = tmp_path / "script.py"
-    killer = SCRIPT.replace("time.sleep(0.4)", "time.sleep(0.1)\n    if seed == 5 and 'KILL' in os.environ: os.kill(os.getpid(), 9)")
+    killer = SCRIPT.replace(
+        "time.sleep(0.4)", "time.sleep(0.1)\n    if seed == 5 and 'KILL' in os.environ: os.kill(os.getpid(), 9)"
+    )
     script.write_text(killer)
     environment = os.environ | {"CALLS": str(tmp_path / "calls"), "TQDM_DISABLE": "1", "KDCOURSE_JOBS": "2"}
-    first = subprocess.run([sys.executable, str(script)], env=environment | {"KILL": "1"}, capture_output=True, text=True, timeout=120)
+    first = subprocess.run(
+        [sys.executable, str(script)], env=environment | {"KILL": "1"}, capture_output=True, text=True, timeout=120
+    )
     assert first.returncode != 0
     assert "a worker of slow was killed" in first.stderr
     second = subprocess.run([sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120)

@@ -74,7 +74,9 @@ def test_arms_of_one_seed_share_initial_weights_and_batch_order():
 
 def test_one_example_s_targets_stay_with_that_example():
     """Targets that encode the index arrive beside the images of that index, whatever the shuffling."""
-    split = Split(torch.arange(50, dtype=torch.float32).reshape(50, 1, 1, 1).expand(50, 1, 2, 2).clone(), torch.arange(50))
+    split = Split(
+        torch.arange(50, dtype=torch.float32).reshape(50, 1, 1, 1).expand(50, 1, 2, 2).clone(), torch.arange(50)
+    )
     seen = []
 
     def loss(model, batch):
@@ -90,7 +92,9 @@ def test_one_example_s_targets_stay_with_that_example():
 
 def test_cached_answers_to_all_shifts_equal_the_live_teacher_s():
     split, teacher, augment = toy(), models.mlp(36, 5, 3, seed=9), data.jitter(1)
-    shifts = [data.shift(split.images, torch.full((60,), v // 3 - 1), torch.full((60,), v % 3 - 1), 1) for v in range(9)]
+    shifts = [
+        data.shift(split.images, torch.full((60,), v // 3 - 1), torch.full((60,), v % 3 - 1), 1) for v in range(9)
+    ]
     cached = torch.stack([training.predict_logits(teacher, images) for images in shifts], dim=1)
     _, live = trained(losses.soft_targets(2.0), split, targets=teacher, augment=augment)
     _, recalled = trained(losses.soft_targets(2.0), split, targets=cached, augment=augment)

@@ -16,7 +16,8 @@ def missing_factor(times_too_small) -> bool:
         400.0,
         {
             "That is T. The gradient shrinks twice: once through z/T, and once because the two softened distributions move together.": 20.0,
-            "That is the factor by which they are multiplied. The question asks how many times too small they are.": 1 / 400,
+            "That is the factor by which they are multiplied. The question asks how many times too small they are.": 1
+            / 400,
             "That is 1/T, and the gradient shrinks twice.": 1 / 20,
         },
     )
@@ -38,14 +39,18 @@ def repaired_loss(function) -> bool:
         right,
         {
             "T² is missing: at T = 20 the soft part is 400 times too small beside any other loss.": right / T**2,
-            "The default reduction averages over batch × classes. Sum over the classes: reduction='batchmean'.": right / 10,
+            "The default reduction averages over batch × classes. Sum over the classes: reduction='batchmean'.": right
+            / 10,
             "Two mistakes are left: T² is missing, and the reduction averages over the classes too.": right / T**2 / 10,
             "Teacher and student have changed places: KL(student‖teacher). The input of kl_div is the student's log-probabilities.": swapped,
             "The teacher's probabilities went through the softmax twice: its logits go in, not probabilities.": F.kl_div(
                 log_q, F.softmax(log_p.exp() / T, 1), reduction="batchmean"
             )
             * T**2,
-            "The student's probabilities went in where kl_div wants log-probabilities.": F.kl_div(log_q.exp(), log_p.exp(), reduction="batchmean") * T**2,
+            "The student's probabilities went in where kl_div wants log-probabilities.": F.kl_div(
+                log_q.exp(), log_p.exp(), reduction="batchmean"
+            )
+            * T**2,
             "That is T, not T²: the loss is to be multiplied by the square.": right / T,
         },
     )
@@ -73,9 +78,15 @@ def paired_interval(function) -> bool:
             "1.96 belongs to a known spread. With five seeds the spread is itself a guess: use Student's t with 4 degrees of freedom.": ends(
                 1.959963984540054 * spread
             ),
-            "That is one standard error each way, about a 63 % interval with five seeds. Multiply by the quantile of Student's t.": ends(spread),
+            "That is one standard error each way, about a 63 % interval with five seeds. Multiply by the quantile of Student's t.": ends(
+                spread
+            ),
             "The mean of n values spreads less than one of them: divide by √n.": ends(t * spread * math.sqrt(n)),
-            "The spread divides by n - 1, not n: the mean was estimated from the same values (correction=1).": ends(t * population),
-            "That is the 95 % quantile: with 5 % outside on both sides together, each side takes 2.5 %.": ends(2.13184678632665 * spread),
+            "The spread divides by n - 1, not n: the mean was estimated from the same values (correction=1).": ends(
+                t * population
+            ),
+            "That is the 95 % quantile: with 5 % outside on both sides together, each side takes 2.5 %.": ends(
+                2.13184678632665 * spread
+            ),
         },
     )

@@ -25,7 +25,8 @@ def worked_example(soft_part, hard_part, total) -> bool:
             "That is KL(student‖teacher): the teacher's probabilities weigh the sum.": 4 * backwards,
             "T² = 4 is missing, and the roles are swapped.": backwards,
             "That averages over the two classes; the sum is meant.": soft / 2,
-            "That is the cross-entropy with the teacher. The divergence is smaller by the teacher's own entropy.": 4 * cross_entropy,
+            "That is the cross-entropy with the teacher. The divergence is smaller by the teacher's own entropy.": 4
+            * cross_entropy,
             "That is T = 1 throughout: divide the logits by T = 2 first.": _divergence(4.0, 2.0),
         },
     )
@@ -76,10 +77,16 @@ def class_similarity(function) -> bool:
         mean(soft),
         {
             "Rows and columns have changed places: row c belongs to the images with label c.": mean(soft).T,
-            "Those are sums; divide each row by the number of its images.": torch.stack([soft[labels == c].sum(dim=0) for c in range(5)]),
+            "Those are sums; divide each row by the number of its images.": torch.stack(
+                [soft[labels == c].sum(dim=0) for c in range(5)]
+            ),
             "The temperature is missing: divide the logits by it before the softmax.": mean(F.softmax(logits, dim=1)),
-            "Average the probabilities, not the logits: the softmax of a mean is not the mean of softmaxes.": F.softmax(mean(logits) / temperature, dim=1),
-            "The softmax ran over the images (dim=0); each image's probabilities run over the classes, dim=1.": mean(F.softmax(logits / temperature, dim=0)),
+            "Average the probabilities, not the logits: the softmax of a mean is not the mean of softmaxes.": F.softmax(
+                mean(logits) / temperature, dim=1
+            ),
+            "The softmax ran over the images (dim=0); each image's probabilities run over the classes, dim=1.": mean(
+                F.softmax(logits / temperature, dim=0)
+            ),
             "Group by the labels, not by what the teacher answers.": mean(soft, logits.argmax(dim=1)),
         },
     )
@@ -108,7 +115,11 @@ def _quiet(answer, logits) -> bool:
         found = answer()
     except Exception:
         return False
-    return isinstance(found, torch.Tensor) and found.shape == logits.shape and torch.equal(found, logits.sort(dim=1).values)
+    return (
+        isinstance(found, torch.Tensor)
+        and found.shape == logits.shape
+        and torch.equal(found, logits.sort(dim=1).values)
+    )
 
 
 def _properties(found, logits) -> bool:
@@ -119,9 +130,13 @@ def _properties(found, logits) -> bool:
     elif moved == 0:
         print("✗ Not yet. Nothing has moved: the other logits are still where they were.")
     elif moved < 0.8:
-        print(f"✗ Not yet. Only {moved:.0%} of the rows have changed; a permutation moves something in 23 of 24 rows of four.")
+        print(
+            f"✗ Not yet. Only {moved:.0%} of the rows have changed; a permutation moves something in 23 of 24 rows of four."
+        )
     elif _same_everywhere(found, logits, top):
-        print("✗ Not yet. Every row got the same permutation. Then second choices still mean something, in another code: draw one for each row.")
+        print(
+            "✗ Not yet. Every row got the same permutation. Then second choices still mean something, in another code: draw one for each row."
+        )
     else:
         print("✓ Right: first choice and entropy stay, where the doubt points is gone.")
         return True

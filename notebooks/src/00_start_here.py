@@ -333,7 +333,6 @@ def interval(differences):
 
 
 # %% tags=["solution"]
-from scipy import stats
 
 
 def interval(differences):
