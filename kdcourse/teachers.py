@@ -1,6 +1,6 @@
 """Teachers that more than one lesson uses, each a trial named by its recipe and seed."""
 
-from kdcourse import data, losses, models, study, training
+from kdcourse import data, lesson, losses, models, study, training
 
 
 def convolutional_teacher(dataset: str, epochs: int, seed: int, count: int | None = None) -> dict:
@@ -27,7 +27,7 @@ def rebuild(teacher: dict):
     """The network behind a convolutional teacher's result, ready to predict."""
     model = models.cnn(16, 32, 64)
     model.load_state_dict(teacher["weights"])
-    return model.eval()
+    return model.to(lesson.device()).eval()
 
 
 def answers(dataset: str, epochs: int, seed: int, count: int, part: str = "test", teacher_count: int | None = None) -> dict:

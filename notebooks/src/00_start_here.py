@@ -35,6 +35,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import stats
 from torch import nn
 
 import kdcourse as kd
@@ -286,7 +287,7 @@ times_too_small = ...
 times_too_small = 20**2
 
 # %%
-kd.checks.lesson00.missing_factor(times_too_small)
+kd.checks.lesson00.missing_factor(times_too_small);
 
 # %% [markdown]
 # ### 2 · Repair it
@@ -315,7 +316,7 @@ def soft_loss(student_logits, teacher_logits, T):
 
 
 # %%
-kd.checks.lesson00.repaired_loss(soft_loss)
+kd.checks.lesson00.repaired_loss(soft_loss);
 
 # %% [markdown]
 # ### 3 · Your own interval
@@ -323,9 +324,6 @@ kd.checks.lesson00.repaired_loss(soft_loss)
 # Five seeds gave five paired differences. Write the 95 % interval of their mean (seeds only, leave the test images aside). `scipy.stats.t.ppf(0.975, df)` is the quantile you need.
 
 # %% tags=["exercise"]
-from scipy import stats
-
-
 def interval(differences):
     """Tensor of n paired differences → (lower, upper)."""
     half_width = ...
@@ -342,7 +340,7 @@ def interval(differences):
 
 
 # %%
-kd.checks.lesson00.paired_interval(interval)
+kd.checks.lesson00.paired_interval(interval);
 
 # %% [markdown]
 # ## Takeaways

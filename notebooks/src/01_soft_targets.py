@@ -135,7 +135,7 @@ kd.plots.show(
 others = probabilities.clone().scatter_(1, logits.argmax(dim=1, keepdim=True), 0.0)
 total_doubt, second = others.sum(dim=1), others.max(dim=1).values
 figure, (left, right) = plt.subplots(1, 2, figsize=(7, 3))
-left.hist(total_doubt, bins=40, range=(0, 0.6), color=kd.plots.COLOURS["soft"])
+left.hist(total_doubt, bins=45, range=(0, 0.9), color=kd.plots.COLOURS["soft"])
 left.axvline(0.09, color=kd.plots.COLOURS["control"], linewidth=2)
 left.set(xlabel="probability not on the first choice, T = 4", ylabel="images", yscale="log", title="How much doubt")
 right.hist(second / total_doubt, bins=40, range=(0, 1), color=kd.plots.COLOURS["soft"])
@@ -461,7 +461,7 @@ hard_part = float(F.cross_entropy(torch.tensor([[2.0, 0.0]]), torch.tensor([0]))
 total = 0.9 * soft_part + 0.1 * hard_part
 
 # %%
-kd.checks.lesson01.worked_example(soft_part, hard_part, total)
+kd.checks.lesson01.worked_example(soft_part, hard_part, total);
 
 # %% [markdown]
 # ### 2 · Read the teacher's map
@@ -482,7 +482,7 @@ def class_similarity(teacher_logits, labels, temperature):
 
 
 # %%
-kd.checks.lesson01.class_similarity(class_similarity)
+kd.checks.lesson01.class_similarity(class_similarity);
 
 # %% [markdown]
 # ### 3 · Take the knowledge out
@@ -512,7 +512,7 @@ def permute_non_targets(teacher_logits, generator):
 
 
 # %%
-kd.checks.lesson01.permute_non_targets(permute_non_targets)
+kd.checks.lesson01.permute_non_targets(permute_non_targets);
 
 # %% [markdown]
 # ## Takeaways
