@@ -156,17 +156,18 @@ def _batches(count: int, epochs: int, batch_size: int, seed: int, order):
 
 
 def _batch(images, labels, index, targets, augment, generator, convolutional: bool) -> Batch:
-    picked, wanted = images[index], None
+    # index_select gives the bits of images[index] and, on uint8, takes a tenth of its time.
+    picked, wanted = images.index_select(0, index), None
     if augment is not None:
         picked, variant = augment(picked, generator)
     picked = to_float(picked)
     if convolutional:
         picked = picked.contiguous(memory_format=torch.channels_last)
     if isinstance(targets, torch.Tensor):
-        wanted = targets[index] if augment is None else targets[index, variant]
+        wanted = targets.index_select(0, index) if augment is None else targets[index, variant]
     elif targets is not None:
         wanted = targets(picked)
-    return Batch(picked, labels[index], index, wanted)
+    return Batch(picked, labels.index_select(0, index), index, wanted)
 
 
 def _step(model, batch, loss, optimiser, scheduler, dtype, step: int, learning_rate: float) -> float:

@@ -55,7 +55,7 @@ MUSEUM = {
     ),
     "cached outputs in another order than the batches (haitongli PR 16)": (
         "training.py",
-        "wanted = targets[index] if augment is None",
+        "wanted = targets.index_select(0, index) if augment is None",
         "wanted = targets[: len(index)] if augment is None",
         "test_training.py",
     ),
