@@ -299,7 +299,8 @@ labels = {
 everyone = pd.concat([runs, teachers], ignore_index=True)
 mean = everyone.groupby("arm").errors.mean()
 best_control = mean[["shuffled", "permuted", "smoothed", "weak"]].min()
-title = f"Soft targets save {mean.hard - mean.soft:.0f} of {mean.hard:.0f} errors; the best control saves {mean.hard - best_control:.0f}"
+saved, saved_by_control = mean.hard - mean.soft, max(mean.hard - best_control, 0)
+title = f"Soft targets save {saved:.0f} of {mean.hard:.0f} errors, the best control {saved_by_control:.0f}" if saved > 0 else "Soft targets save nothing"
 published = {"hard": (146, "Hinton 2015"), "soft": (74, "Hinton 2015"), "teacher": (67, "Hinton 2015")}
 figure = kd.plots.paired_arms(everyone, labels, published=published, label="errors among 10,000 test images", title=title)
 off_scale = f"off the chart: untrained teacher, {mean.untrained:,.0f} errors"
