@@ -21,7 +21,19 @@ import nbformat
 from kdcourse import lesson, recipe
 
 # The modules whose code decides what a lesson measures; the others only show it.
-NUMERIC = ("data", "models", "losses", "training", "study", "teachers", "claims", "datafree", "condense")
+NUMERIC = (
+    "data",
+    "models",
+    "losses",
+    "training",
+    "study",
+    "teachers",
+    "controls",
+    "claims",
+    "inference",
+    "datafree",
+    "condense",
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +49,10 @@ class Source:
 
     @property
     def title(self) -> str:
-        """The first heading, without the `#`."""
+        """The first heading, without `#` and the lesson's number."""
         lines = "\n".join(cell.source for cell in self.cells if cell.cell_type == "markdown").splitlines()
-        return next((line[2:].strip() for line in lines if line.startswith("# ")), self.slug)
+        heading = next((line[2:].strip() for line in lines if line.startswith("# ")), self.slug)
+        return re.sub(r"^\d\d\s*[·:.]\s*", "", heading)
 
     def code(self) -> list[str]:
         """The text of every code cell, stubs and solutions included."""

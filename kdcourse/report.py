@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdcourse import claims, lesson, notebooks
+from kdcourse import cards, claims, inference, lesson, notebooks
 
 MISSING = "not yet recorded"
 SYLLABUS = re.compile(r"(<!-- syllabus -->\n).*?(<!-- /syllabus -->)", re.S)
@@ -31,7 +31,7 @@ class Evidence:
     def adjusted(self) -> dict[str, float]:
         """Holm's p values over all primary claims that have a record, by claim."""
         ids = [i for i, record in self.records.items() if self.ledger[i].kind == "primary"]
-        return dict(zip(ids, claims.holm([self.records[i]["p_value"] for i in ids]))) if ids else {}
+        return dict(zip(ids, inference.holm([self.records[i]["p_value"] for i in ids]))) if ids else {}
 
 
 def gather(results, profile: str = "quick", root=None) -> Evidence:
@@ -199,7 +199,7 @@ def _row(evidence: Evidence, claim, adjusted: float | None) -> str:
     effect += [f"effect {record['direction']}; {len(record['seeds'])} seeds"] if record else []
     cells = [[claim.source, f"{claim.protocol} reproduction"], published, ours, effect]
     text = "".join(f"<td>{'<br>'.join(map(html.escape, lines)) or '–'}</td>" for lines in cells)
-    css = verdict if verdict in claims.COLOURS else ""
+    css = verdict if verdict in cards.COLOURS else ""
     badge = f'<span class="badge {css}">{MARKS.get(verdict, "")} {html.escape(verdict)}</span>'
     p = "–" if adjusted is None else "&lt; 0.0001" if adjusted < 1e-4 else f"{adjusted:.2g}"
     name = f"{html.escape(claim.statement)}<br><small>{html.escape(claim.id)}, {claim.kind}</small>"
