@@ -1,0 +1,1 @@
+"""How fast the course computes, measured side by side with a textbook loop: `python -m benchmarks`."""
