@@ -46,6 +46,9 @@ def start(number: str, profile: str = "quick", first_seed: int = 0) -> Lesson:
     if first_seed < 0:
         raise ValueError(f"first_seed is {first_seed}; expected 0 or more")
     _current = Lesson(number, profile, first_seed)
+    # As in the workers: networks this small gain nothing from more, two such programs on one machine crawl, and what a lesson prints
+    # does not depend on the number of cores.
+    torch.set_num_threads(1)
     facts = provenance()
     print(f"lesson {number} · profile {profile} · seeds from {first_seed}")
     say(f"{facts['device']}, {facts['dtype']}, torch {facts['torch']}{_expected_time()}")

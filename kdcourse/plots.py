@@ -81,7 +81,7 @@ def paired_arms(
     for _, row in table.iterrows():
         axis.plot(range(len(arms)), row, color="0.8", linewidth=0.8, zorder=1)
     for position, (arm, (_, role)) in enumerate(arms.items()):
-        values = table[arm].to_numpy(float)
+        values = table[arm].dropna().to_numpy(float)
         axis.scatter(
             np.full(len(values), position), values, s=16, color=COLOURS[role], alpha=0.55, zorder=2, linewidths=0
         )
@@ -101,9 +101,9 @@ def paired_arms(
             position - 0.2, value, marker="D", markersize=6, color=COLOURS["published"], linestyle="none", zorder=3
         )
         axis.annotate(
-            f"{value} {source}",
+            f"{source}:\n{value}",
             (position - 0.2, value),
-            xytext=(0, -14),
+            xytext=(0, -29),
             textcoords="offset points",
             ha="center",
             fontsize=9,

@@ -240,13 +240,13 @@ def _globals_read(code) -> set[str]:
 
 
 def _identity(function) -> tuple:
-    code = function.__code__
-    return (
-        function.__module__,
-        function.__qualname__,
-        code.co_firstlineno,
-        hashlib.sha256(code.co_code + repr(code.co_names).encode()).hexdigest(),
-    )
+    """What tells two functions apart without their sources: place, instructions and constants, those of inner functions too."""
+    return function.__module__, function.__qualname__, function.__code__.co_firstlineno, _fingerprint(function.__code__)
+
+
+def _fingerprint(code) -> str:
+    constants = [_fingerprint(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
+    return hashlib.sha256(code.co_code + repr((constants, code.co_names, code.co_varnames)).encode()).hexdigest()
 
 
 def _has_source(function) -> bool:

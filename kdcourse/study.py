@@ -15,6 +15,7 @@ import pandas as pd
 import safetensors
 import safetensors.torch
 import torch
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
@@ -134,6 +135,8 @@ def _execute(trial, arguments: dict) -> dict:
 
 def _work(trial, arguments: dict, sources: dict, settings: lesson.Lesson) -> tuple[dict, str | None]:
     """One trial in a worker process; a failure comes back as text so that it cannot take the others along."""
+    # By default loky replaces a worker that has grown by 300 MB, which the allocator's settings make it do at once.
+    process_executor._MAX_MEMORY_LEAK_SIZE = 4_000_000_000
     remember_sources(sources)
     lesson.adopt(settings)
     training.show_progress = False

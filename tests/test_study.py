@@ -177,6 +177,31 @@ def test_the_loss_a_trial_uses_is_part_of_its_recipe_and_others_are_not():
     assert losses
 
 
+def in_a_cell(source: str, number: int, namespace: dict):
+    """Define functions as a notebook cell does: a file name of its own, the source known to linecache alone."""
+    import linecache
+
+    name = f"/tmp/ipykernel_1/{number}.py"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), namespace)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("x * 2", "x * 3"), ("return {", "x = -x; return {"), ("inner(x)", "inner(x) + 1"), ("y + 1", "y + 2")],
+)
+def test_a_cell_edited_and_run_again_is_another_trial(old, new):
+    """Even where only a constant differs: same name, same line, same instructions."""
+    source = "def trial(seed, x=1):\n    def inner(y):\n        return y + 1\n    x = x * 2\n    return {'value': inner(x)}\n"
+    namespace = {"__name__": "__main__"}
+    in_a_cell(source, 1, namespace)
+    first = recipe.describe(namespace["trial"])
+    in_a_cell(source.replace(old, new), 2, namespace)
+    assert recipe.describe(namespace["trial"]) != first
+    in_a_cell(source, 3, namespace)
+    assert recipe.describe(namespace["trial"]) == first
+
+
 def test_globals_that_cannot_be_hashed_are_refused_by_name(trials):
     module = trials("FACTOR = 2", "FACTOR = open(__file__)")
     with pytest.raises(ValueError, match=r"student → helper uses the global 'FACTOR', a TextIOWrapper"):

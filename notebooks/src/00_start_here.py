@@ -33,6 +33,7 @@ first_seed = 0  # another number gives fresh seeds everywhere, teachers included
 # %%
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
 from scipy import stats
@@ -190,9 +191,15 @@ def trained_student(bug, seed, count, epochs, teacher_epochs, teacher_count, par
 
 
 # %%
-bugs = ["labels", "none", "no T²", "mean", "mismatch", "not frozen", "swapped"]
+bugs = ["labels", "none", "no T²", "mean", "mismatch", "swapped"]
 seeds = lesson.seeds(smoke=1, quick=5, full=10)
-runs = kd.sweep(trained_student, seeds=seeds, bug=bugs, epochs=recipe["epochs"], **scale)
+runs = pd.concat(
+    [
+        kd.sweep(trained_student, seeds=seeds, bug=bugs, epochs=recipe["epochs"], **scale),
+        kd.sweep(trained_student, seeds=seeds[:2], bug="not frozen", epochs=recipe["epochs"], **scale),  # trains a CNN as well: two seeds must do
+    ],
+    ignore_index=True,
+)
 arms = {"labels": "labels", "none": "correct", "no T²": "no_t_squared", "mean": "elementwise_mean", "mismatch": "mismatch", "not frozen": "not_frozen", "swapped": "swapped"}
 runs["arm"] = runs.bug.map(arms)
 
@@ -202,8 +209,8 @@ columns = {
     "correct": ("distilled,\nno bug", "soft"),
     "no_t_squared": ("no T²", "control"),
     "elementwise_mean": ("mean over\nclasses", "control"),
-    "not_frozen": ("teacher\nnot frozen", "control"),
-    "mismatch": ("outputs of\nother images", "control"),
+    "not_frozen": ("teacher\nnot\nfrozen", "control"),
+    "mismatch": ("outputs\nof other\nimages", "control"),
     "swapped": ("roles\nswapped", "teacher"),
 }
 mean = runs.groupby("arm").errors.mean()
@@ -244,13 +251,13 @@ kd.judge("00-soft-beats-labels", runs)
 # - **The claim and its minimum effect.** Written down before the run. The minimum effect δ is how large the difference must be to be worth a sentence. It is not zero: with enough seeds every difference is
 #   "significant".
 # - **Published beside ours.** What somebody else reported, where there is a number, and whether the protocol is theirs (*direct*) or only the idea is (*conceptual*).
-# - **Paired.** Both students of a seed started from the same weights and saw the same batches in the same order. The machine checks this: it compares fingerprints of the weights and of the order, and refuses runs that differ. The next cell shows what pairing buys.
+# - **Paired.** Both students of a seed started from the same weights and saw the same batches in the same order. The machine checks this: it compares fingerprints of the weights and of the order, and refuses runs that differ. Pairing removes from the spread what both arms share; the next cell shows how much that is here.
 # - **The interval.** Two things vary: seeds, and which images happen to be in the test set. The interval covers both. Three primary claims a lesson share the usual 5 %, so each of their intervals is a little wider than 95 %.
 # - **The verdict.** REPRODUCED: the whole interval lies above δ. SMALLER: above zero, but below δ. REFUTED: below δ, and it does not exclude zero. INCONCLUSIVE: anything else, with the number of seeds that would decide it. A refuted claim stays in the course.
 
 # %%
 table = runs.pivot(index="seed", columns="arm", values="errors")
-paired = table["labels"] - table["correct"]
+paired = (table["labels"] - table["correct"]).astype(int)
 if len(table) > 1:
     apart = np.sqrt(table["labels"].var() + table["correct"].var())
     print(f"seed by seed, labels minus distilled: {paired.tolist()}")
@@ -263,13 +270,13 @@ kd.judge("00-no-t-squared", runs)
 kd.judge("00-swapped-flatters", runs)
 
 # %% [markdown]
-# The remaining bugs get **exploratory** cards: interval, no verdict. We looked at them without a threshold written down beforehand, and a threshold chosen after looking would always be met.
+# Two more bugs get **exploratory** cards: interval, no verdict. We looked at them without a threshold written down beforehand, and a threshold chosen after looking would always be met.
 
 # %%
 kd.judge("00-elementwise-mean", runs)
 
 # %%
-kd.judge("00-not-frozen", runs)
+kd.judge("00-not-frozen", runs[runs.seed.isin(seeds[:2])])
 
 # %% [markdown]
 # What is missing from these cards is a **negative control**: a student who gets targets of the same form with the knowledge taken out. Fewer errors than from labels could also come from softer targets as such. Lesson 01 has five controls.

@@ -96,12 +96,12 @@ axes[1, 0].set_ylabel("probability, T = 4")
 figure.suptitle("Four 9s. The labels are the same, the teacher's answers are not", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
-    "Four handwritten nines, each above a bar chart of the teacher's probabilities for the ten classes at temperature 4. Class 9 has "
-    "the highest bar in each; the second highest differs: 4, 7, 3 and 5.",
+    "Four handwritten nines, each above a bar chart of the teacher's probabilities for the ten classes at temperature 4. Class 9 is "
+    "the orange bar; the blue bars are the classes 4, 7, 3 and 5, which the images resemble a little.",
 )
 
 # %% [markdown]
-# Read the bars under each image: the tallest is the 9, and the second tallest says what the image would be if it were not a 9. Nobody
+# Read the bars under each image: orange is the 9, blue is what the image would be if it were not a 9. Nobody
 # wrote these second choices down. The teacher learned them from labels alone, because images that look alike end up close to each other inside it.
 #
 # Averaged over all images of a class, the second choices become a map of which digits look alike.
@@ -141,7 +141,9 @@ left.set(xlabel="probability not on the first choice, T = 4", ylabel="images", y
 right.hist(second / total_doubt, bins=40, range=(0, 1), color=kd.plots.COLOURS["soft"])
 right.axvline(1 / 9, color=kd.plots.COLOURS["control"], linewidth=2)
 right.set(xlabel="share of it on the second choice", yscale="log", title="Where it points")
-left.annotate("label smoothing 0.1:\nthe same for all", (0.09, 1), xycoords=("data", "axes fraction"), xytext=(12, -24), textcoords="offset points",
+for axis in (left, right):
+    axis.set_ylim(top=axis.get_ylim()[1] * 12)  # room for the words
+left.annotate("label smoothing 0.1:\nthe same for all", (0.09, 1), xycoords=("data", "axes fraction"), xytext=(8, -26), textcoords="offset points",
               fontsize=9, color="#75604f")  # fmt: skip
 right.annotate("smoothing: 1 in 9", (1 / 9, 1), xycoords=("data", "axes fraction"), xytext=(8, -14), textcoords="offset points", fontsize=9, color="#75604f")
 kd.plots.show(
@@ -303,8 +305,7 @@ saved, saved_by_control = mean.hard - mean.soft, max(mean.hard - best_control, 0
 title = f"Soft targets save {saved:.0f} of {mean.hard:.0f} errors, the best control {saved_by_control:.0f}" if saved > 0 else "Soft targets save nothing"
 published = {"hard": (146, "Hinton 2015"), "soft": (74, "Hinton 2015"), "teacher": (67, "Hinton 2015")}
 figure = kd.plots.paired_arms(everyone, labels, published=published, label="errors among 10,000 test images", title=title)
-off_scale = f"off the chart: untrained teacher, {mean.untrained:,.0f} errors"
-figure.axes[0].annotate(off_scale, (1, 0.97), xycoords="axes fraction", ha="right", va="top", fontsize=9, color="#75604f")
+figure.axes[0].set_xlabel(f"Off the chart: targets of an untrained teacher, {mean.untrained:,.0f} errors", fontsize=9)
 kd.plots.show(
     figure,
     "Test errors of every run, one column for each kind of targets and one for the teachers. Thin lines join the runs of one seed. Beside each column the mean "
@@ -355,6 +356,8 @@ for arm, text in (("hard", "labels"), ("soft", "soft targets")):
     last = np.mean([row.watched[-1][1] for row in curves[curves.arm == arm].itertuples()]) / 20
     axis.annotate(text, (axis.get_xlim()[1], last), color=kd.plots.COLOURS[arm], fontweight="bold", va="center")
 axis.set(xlabel="step", ylabel="errors in % of 2,000\nvalidation images", yscale="log")
+axis.set_yticks([2, 3, 5, 10, 20, 30], ["2", "3", "5", "10", "20", "30"])
+axis.minorticks_off()
 axis.set_title(f"To where labels end, soft targets need {curves[curves.arm == 'soft'].steps_to_goal.mean():.0f} steps of {curves.steps.max()}")
 kd.plots.show(figure, "Validation error against training step, one line a run, students of labels and of soft targets, logarithmic vertical axis.")
 kd.judge("01-fewer-steps", curves)
@@ -409,7 +412,8 @@ for role, marker, text in (("teacher", "s", "teachers"), ("soft", "o", "students
     axis.annotate(text, place[rows].mean(axis=0), xytext=(0, 14), textcoords="offset points", color=kd.plots.COLOURS[role], ha="center", fontweight="bold")
 axis.set(xlabel="distance on this map ≈ test images with different answers", aspect="equal", yticks=[])
 axis.margins(0.25)
-axis.set_title("Where students land")
+apart = {arm: np.mean([disagreement[names.index((arm, s)), names.index(("teacher", s))] for s in seeds]) for arm in ("soft", "hard")}
+axis.set_title(f"On {apart['soft']:.0f} images a student of soft targets differs from its teacher, one of labels on {apart['hard']:.0f}", fontsize=10)
 kd.plots.show(
     figure,
     "A map of networks: teachers, students of soft targets and students of labels, one point a network; two points are the further apart, the more test images the "
