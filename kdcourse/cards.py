@@ -6,22 +6,27 @@ from dataclasses import dataclass
 COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"}  # white text on each: contrast above 5
 
 
-def _number(value) -> str:
-    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+def number(value) -> str:
+    """A measured value as cards and tables show it: counts whole, three digits or one decimal otherwise."""
+    if value is None:
+        return "–"
+    if float(value).is_integer():
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _sentences(record: dict) -> list[str]:
     lines = []
     for c in record["contrasts"]:
-        needs = f"more than {_number(c['bound'])}" if c["test"] == "greater" else f"within ±{_number(c['bound'])}"
+        needs = f"more than {number(c['bound'])}" if c["test"] == "greater" else f"within ±{number(c['bound'])}"
         own = f"; {c['verdict']}, {c['direction']}" if len(record["contrasts"]) > 1 else ""
-        lines.append(f"{c['expression']} = {_number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
-                     f"{_number(c['lower'])} to {_number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
+        lines.append(f"{c['expression']} = {number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
+                     f"{number(c['lower'])} to {number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
         pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
         if sum(pure) > 0:
             names = ("between seeds", "between test examples", "noise of single answers")
             shares = ", ".join(f"{100 * p / sum(pure):.0f} % {name}" for p, name in zip(pure, names) if p > 0)
-            lines.append(f"    standard error {_number(c['standard_error'])}; variance: {shares}")
+            lines.append(f"    standard error {number(c['standard_error'])}; variance: {shares}")
         if "reason" in c:
             lines.append(f"    no interval: {c['reason']}")
         elif c["verdict"] == "INCONCLUSIVE":
@@ -36,8 +41,8 @@ def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
     published = claim["published"]
     rows = [("arm", f"ours, {record['unit']}", "range over seeds", "published")]
     for arm, ours in record["arms"].items():
-        span = f"{_number(min(ours['per_seed']))} to {_number(max(ours['per_seed']))}"
-        rows.append((arm, _number(ours["mean"]), span, f"{published.get(arm, '–')}"))
+        span = f"{number(min(ours['per_seed']))} to {number(max(ours['per_seed']))}"
+        rows.append((arm, number(ours["mean"]), span, f"{published.get(arm, '–')}"))
     note = f" Published numbers: {published['note']}." if "note" in published else ""
     paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
     size = f", {record['examples']:,} test examples" if record["examples"] else ""

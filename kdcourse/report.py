@@ -77,17 +77,13 @@ def differences(recorded: Evidence, fresh: Evidence, numbers) -> list[str]:
 # ---- texts ----------------------------------------------------------------------------------------------------------
 
 
-def _number(value) -> str:
-    return "–" if value is None else f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def effects(record: dict) -> list[str]:
     """One line a contrast: the expression, our estimate with its interval, and what was claimed."""
     lines = []
     for part in record["contrasts"]:
-        bound = f"> {_number(part['bound'])}" if part["test"] == "greater" else f"within ±{_number(part['bound'])}"
-        interval = f"[{_number(part['lower'])}, {_number(part['upper'])}]"
-        lines.append(f"{part['expression']} = {_number(part['estimate'])} {interval} {record['unit']}, claimed {bound}")
+        bound = f"> {cards.number(part['bound'])}" if part["test"] == "greater" else f"within ±{cards.number(part['bound'])}"
+        interval = f"[{cards.number(part['lower'])}, {cards.number(part['upper'])}]"
+        lines.append(f"{part['expression']} = {cards.number(part['estimate'])} {interval} {record['unit']}, claimed {bound}")
     return lines
 
 
@@ -192,9 +188,9 @@ def _section(evidence: Evidence) -> str:
 
 def _row(evidence: Evidence, claim, adjusted: float | None) -> str:
     record, verdict = evidence.records.get(claim.id), evidence.verdict(claim.id)
-    published = [f"{arm} {_number(value)}" for arm, value in claim.published.items() if arm != "note"]
+    published = [f"{arm} {cards.number(value)}" for arm, value in claim.published.items() if arm != "note"]
     published += [claim.published["note"]] if "note" in claim.published else []
-    ours = [f"{arm} {_number(values['mean'])}" for arm, values in record["arms"].items()] if record else []
+    ours = [f"{arm} {cards.number(values['mean'])}" for arm, values in record["arms"].items()] if record else []
     effect = effects(record) if record else []
     effect += [f"effect {record['direction']}; {len(record['seeds'])} seeds"] if record else []
     cells = [[claim.source, f"{claim.protocol} reproduction"], published, ours, effect]

@@ -105,7 +105,7 @@ def test_page_needs_nothing_from_outside_and_is_accessible(course):
 def test_numbers_come_from_the_records(course):
     evidence = report.gather(course / "results", root=course)
     part = evidence.records["01-good"]["contrasts"][0]
-    assert f"{part['estimate']:.1f}" in report.effects(evidence.records["01-good"])[0]
+    assert f"= {part['estimate']:.0f}" in report.effects(evidence.records["01-good"])[0]
     assert set(evidence.adjusted()) == {"01-good", "01-bad"}
     raw = evidence.records["01-good"]["p_value"]
     assert evidence.adjusted()["01-good"] == pytest.approx(min(1, 2 * raw))
