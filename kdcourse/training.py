@@ -69,7 +69,7 @@ def fit(
     record = {"init": _hash_weights(model), "dtype": str(dtype).removeprefix("torch.")}
     augment_stream, started = stream(seed, "augment"), time.perf_counter()
     order, losses, watched = hashlib.sha256(), [], []
-    with torch.random.fork_rng(), _progress(steps) as bar:
+    with torch.random.fork_rng(), _float32_outputs(model), _progress(steps) as bar:
         torch.manual_seed(stream_seed(seed, "dropout"))
         for index in _batches(len(split), epochs, batch_size, seed, order):
             index = index.to(device)
@@ -118,6 +118,22 @@ def _frozen(teacher, device):
     if isinstance(teacher, nn.Module):
         teacher = teacher.to(device).eval()
     return torch.no_grad()(teacher)
+
+
+@contextlib.contextmanager
+def _float32_outputs(model: nn.Module):
+    """Give losses float32 logits: autocast would leave a log-softmax in bfloat16, where a KL divergence can even come out negative."""
+    networks = model.values() if isinstance(model, nn.ModuleDict) else [model]
+    hooks = [network.register_forward_hook(lambda _, __, out: _to_float32(out)) for network in networks]
+    yield
+    for hook in hooks:
+        hook.remove()
+
+
+def _to_float32(output):
+    if isinstance(output, torch.Tensor):
+        return output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
+    return type(output)(map(_to_float32, output)) if type(output) in (tuple, list) else output
 
 
 def _scheduler(optimiser, schedule: str, learning_rate: float, steps: int):

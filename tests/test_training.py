@@ -132,6 +132,35 @@ def test_one_cycle_rises_and_ends_near_zero():
     assert set(rates) == {1e-2}
 
 
+def test_losses_are_computed_in_float32_also_under_bfloat16():
+    """A student that equals its teacher has a divergence of 0, not the -0.5 that a log-softmax in bfloat16 may give."""
+    split, seen = toy(), []
+    teacher = models.mlp(36, 8, 3, seed=1)
+    logits = training.predict_logits(teacher, split.images) * 20
+
+    def loss(model, batch):
+        student_logits = model(batch.images)
+        value = losses.soft_target_loss(student_logits * 20, batch.targets, 20.0)
+        seen.append(
+            (student_logits.dtype, value.item(), (student_logits.detach() * 20 - batch.targets).abs().max().item())
+        )
+        return value * 0
+
+    trained(loss, split, teacher, targets=logits, dtype=torch.bfloat16, weight_decay=0.0)
+    assert {dtype for dtype, _, _ in seen} == {torch.float32}
+    assert all(0 <= value < 1e-3 for _, value, _ in seen)
+    assert max(gap for _, _, gap in seen) > 0, "the network itself did run in bfloat16"
+    assert not teacher._forward_hooks
+    both = nn.ModuleDict({"student": models.mlp(36, 8, 3, seed=1), "teacher": teacher})
+    trained(
+        lambda m, b: seen.append((m["student"](b.images).dtype, 0, 0)) or m["student"](b.images).sum(),
+        split,
+        both,
+        dtype=torch.bfloat16,
+    )
+    assert seen[-1][0] == torch.float32
+
+
 def test_the_record_says_what_was_run():
     record, _ = trained(watch=toy(seed=5), watch_every=3)
     assert record["steps"] == 2 * 4
