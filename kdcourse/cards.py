@@ -10,7 +10,7 @@ def number(value) -> str:
     """A measured value as cards and tables show it: counts whole, three digits or one decimal otherwise."""
     if value is None:
         return "–"
-    if float(value).is_integer():
+    if float(f"{value:.9g}").is_integer():  # a sum of 10,000 × (1 - correct) may be off in the last bits
         return f"{value:,.0f}"
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 

@@ -93,7 +93,7 @@ def test_tracked_files_name_no_home_folder_and_no_package_host():
     # In pieces, so that this file is not its own finding.
     wrong = re.compile(
         "|".join(
-            (r"/ho" r"me/\w", r"/Us" r"ers/\w", r"/ro" r"ot/", r"/wo" r"rk/main", r"py" r"pi\.org", "pythonhosted")
+            (r"/ho" r"me/\w", r"/Us" r"ers/\w", r"/ro" r"ot/", r"/wo" r"rk/main", r"py" r"pi\.org", r"python" r"hosted")
         )
     )
     found = []

@@ -18,7 +18,7 @@
 # 25 minutes · needs a first course in neural networks and a little PyTorch · data: MNIST, in this repository
 #
 # A much-read tutorial on knowledge distillation tells its readers to expect 98.1 % from the distilled student. On the same page it prints
-# 96.92 % for that student, and 97.78 % for the same network trained without any teacher. Text and output have stood side by side for years. The
+# 96.92 % for that student, and 97.78 % for the same network trained without any teacher. Text and output stand side by side. The
 # text belongs to a first version of the code, in which teacher and student had changed places.
 #
 # Distillation is easy to get wrong in ways that do not crash. This course therefore treats every scientific sentence as a **claim**: written down

@@ -57,7 +57,7 @@ kd.claims.announce("01")
 #
 # Our teacher is a small convolutional network, trained on 50,000 images that are moved by up to two pixels in each direction, as in the paper. It comes with
 # the course, so you need not wait for its training; `first_seed` above makes new ones. The students of this lesson are two fully
-# connected layers of 800 units, as in the paper. They have forty times the teacher's parameters. A teacher is not the bigger network, it is the
+# connected layers of 800 units, as in the paper. They have more than forty times the teacher's parameters. A teacher is not the bigger network, it is the
 # one that knows better.
 
 # %%
@@ -228,7 +228,7 @@ print(f"soft part, with T²: {soft:.3f} · hard part: {hard:.3f} · {alpha} × s
 # The last one matters in practice. Its teacher is the student's twin: same network, same images, trained on labels from other initial weights. If
 # the softness itself were the benefit, the twin's targets would help as well.
 #
-# All arms of a seed start from the same weights and see the same batches in the same order. They differ in their targets and in nothing else. Everything that could be
+# All arms of a seed start from the same weights and see the same batches in the same order. They differ in their targets (labels come with their own loss, cross-entropy at T = 1) and in nothing else. Everything that could be
 # chosen (learning rate, epochs, temperature) was chosen on the validation images by pilot seeds that are not used here, with the same number of tries for each arm: three learning rates, two seeds each. One rate is used for all, as none
 # was better for one arm by more than pilot seeds differ among themselves.
 
