@@ -16,12 +16,12 @@ def number(value) -> str:
 
 
 def _sentences(record: dict) -> list[str]:
-    lines = []
+    lines, asked = [], "claimed" if record["claim"]["kind"] == "primary" else "asked, without a verdict"
     for c in record["contrasts"]:
         needs = f"more than {number(c['bound'])}" if c["test"] == "greater" else f"within ±{number(c['bound'])}"
         own = f"; {c['verdict']}, {c['direction']}" if len(record["contrasts"]) > 1 else ""
         lines.append(f"{c['expression']} = {number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
-                     f"{number(c['lower'])} to {number(c['upper'])}; claimed: {needs}{own}")  # fmt: skip
+                     f"{number(c['lower'])} to {number(c['upper'])}; {asked}: {needs}{own}")  # fmt: skip
         pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
         if sum(pure) > 0:
             names = ("between seeds", "between test examples", "noise of single answers")

@@ -71,15 +71,17 @@ def show(figure, alt: str) -> None:
 def paired_arms(
     runs, arms: dict[str, tuple[str, str]], metric: str = "errors", published=None, label: str = "", title: str = ""
 ):
-    """Every run a dot, the runs of one seed joined across arms, each arm's mean with its 95 % interval over seeds.
+    """Every run a dot, the students of one seed joined across arms, each arm's mean with its 95 % interval over seeds.
 
-    arms: arm name → (text under the axis, role in `COLOURS`), in drawing order. published: arm name → (value, "Author year"),
+    arms: arm name → (text under the axis, role in `COLOURS`), in drawing order; teachers share no weights and are not joined. published: arm name → (value, "Author year"),
     drawn as a diamond.
     """
     figure, axis = plt.subplots()
     table = runs.pivot(index="seed", columns="arm", values=metric)[list(arms)]
+    joined = [position for position, (_, role) in enumerate(arms.values()) if role != "teacher"]
     for _, row in table.iterrows():
-        axis.plot(range(len(arms)), row, color="0.8", linewidth=0.8, zorder=1)
+        there = [position for position in joined if not np.isnan(row.iloc[position])]
+        axis.plot(there, row.iloc[there], color="0.8", linewidth=0.8, zorder=1)
     for position, (arm, (_, role)) in enumerate(arms.items()):
         values = table[arm].dropna().to_numpy(float)
         axis.scatter(
@@ -88,7 +90,7 @@ def paired_arms(
         mean, half = values.mean(), half_width(values)
         axis.errorbar(position + 0.18, mean, half, fmt="o", markersize=6, capsize=4, color=COLOURS[role], zorder=3)
         axis.annotate(
-            f"{mean:.0f}",
+            f"{mean:,.0f}",
             (position + 0.18, mean),
             xytext=(7, -3),
             textcoords="offset points",
@@ -103,14 +105,15 @@ def paired_arms(
         axis.annotate(
             f"{source}:\n{value}",
             (position - 0.2, value),
-            xytext=(0, -29),
+            xytext=(0, 7),
             textcoords="offset points",
             ha="center",
             fontsize=9,
             color=COLOURS["published"],
         )
     axis.set_xticks(range(len(arms)), [text for text, _ in arms.values()])
-    axis.set_xlim(-0.6, len(arms) - 0.3)
+    axis.set_xlim(-0.8, len(arms) - 0.3)
+    axis.set_ylim(bottom=0)
     axis.set_ylabel(label or metric)
     axis.set_title(title)
     return figure

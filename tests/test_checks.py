@@ -143,11 +143,17 @@ def test_worked_example_and_its_mistakes(capsys):
     hard = float(F.cross_entropy(student, torch.tensor([0])))
     assert lesson01.worked_example(soft, hard, 0.9 * soft + 0.1 * hard)
     assert lesson01.worked_example(torch.tensor(soft), hard, 0.9 * soft + 0.1 * hard)
+    assert lesson01.worked_example(round(soft, 3), round(hard, 3), round(0.9 * soft + 0.1 * hard, 3)), (
+        "three decimals do"
+    )
+    assert not lesson01.worked_example(soft + 0.002, hard, 0.9 * soft + 0.1 * hard)
     mistakes = [
         ((soft / 4, hard, 0), "T² = 4 is missing."),
         ((float(losses.soft_target_loss(teacher, student, 2.0)), hard, 0), "KL(student‖teacher)"),
         ((float(losses.soft_target_loss(student, teacher, 1.0)), hard, 0), "T = 1 throughout"),
         ((soft / 2, hard, 0), "averages over the two classes"),
+        ((0.9 * soft, hard, 0), "α comes in with the total"),
+        ((soft, 0.1 * hard, 0), "1 - α comes in with the total"),
         ((soft, float(F.cross_entropy(student / 2, torch.tensor([0]))), 0), "hard part is at T = 1"),
         ((soft, float(F.cross_entropy(teacher, torch.tensor([0]))), 0), "cross-entropy of the teacher"),
         ((soft, hard, 0.1 * soft + 0.9 * hard), "α weighs the soft part"),

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 
 from kdcourse.checks.compare import compare
 
+THREE_DECIMALS = 6e-4  # an answer worked on paper
+
 
 def worked_example(soft_part, hard_part, total) -> bool:
     """Exercise 1: student (2, 0), teacher (4, 0), label 0, T = 2, α = 0.9."""
@@ -28,7 +30,9 @@ def worked_example(soft_part, hard_part, total) -> bool:
             "That is the cross-entropy with the teacher. The divergence is smaller by the teacher's own entropy.": 4
             * cross_entropy,
             "That is T = 1 throughout: divide the logits by T = 2 first.": _divergence(4.0, 2.0),
+            "The part itself is asked for; α comes in with the total.": 0.9 * soft,
         },
+        THREE_DECIMALS,
     )
     print("hard part:", end=" ")
     second = compare(
@@ -38,7 +42,9 @@ def worked_example(soft_part, hard_part, total) -> bool:
             "The hard part is at T = 1: use the logits as they are.": math.log(1 + math.exp(-1.0)),
             "That is the cross-entropy of the teacher; the student's logits are (2, 0).": math.log(1 + math.exp(-4.0)),
             "That is the probability; the loss is minus its logarithm.": 1 / (1 + math.exp(-2.0)),
+            "The part itself is asked for; 1 - α comes in with the total.": 0.1 * hard,
         },
+        THREE_DECIMALS,
     )
     print("total:    ", end=" ")
     third = compare(
@@ -49,6 +55,7 @@ def worked_example(soft_part, hard_part, total) -> bool:
             "Both parts have to be weighed.": soft + hard,
             "T² = 4 is missing in the soft part.": 0.9 * divergence + 0.1 * hard,
         },
+        THREE_DECIMALS,
     )
     return first and second and third
 

@@ -18,10 +18,10 @@
 #
 # 35 minutes · needs [lesson 00](00_start_here.ipynb) and a first course in neural networks · data: MNIST
 #
-# Look at a 9 that leans like a 4. The label says *9* and nothing else. A good teacher says: 9, and if not 9 then 4, hardly 7, never 0. Both
-# answer the same question, but the second also says something about 4s on a picture of a 9. Hinton, Vinyals and Dean (2015) called this
-# **dark knowledge** and reported that a student who sees it makes 74 errors on the MNIST test set, where the same network makes 146 from
-# labels. This lesson asks how much of that we see ourselves, and what exactly the student has learned from.
+# Some handwritten 9s could nearly be a 4, others nearly a 7. Whoever labelled them had to write a 9 and could not say so. A trained network can: it gives every class a
+# probability, and on such an image the second choice is no accident. The differences between those small probabilities are called **dark knowledge**. Hinton, Vinyals
+# and Dean (2015) reported that a student who is shown them makes 74 errors on the MNIST test set, where the same network makes 146 from labels. This lesson asks
+# how much of that we see ourselves, and what exactly the student has learned from.
 
 # %% tags=["parameters"]
 import os
@@ -101,13 +101,14 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Read the bars under each image: orange is the 9, blue is what the image would be if it were not a 9. Nobody
+# Read the bars under each image: orange is the 9, blue is the class we searched for; of all 9s, this one has most of it. Nobody
 # wrote these second choices down. The teacher learned them from labels alone, because images that look alike end up close to each other inside it.
 #
 # Averaged over all images of a class, the second choices become a map of which digits look alike.
 
 # %%
-similarity = torch.stack([probabilities[transfer.labels == c].mean(dim=0) for c in range(10)])  # rows: label, columns: teacher's answer
+similarity = F.one_hot(transfer.labels, 10).float().T @ probabilities  # sums by label, [10, 10]: rows label, columns the teacher's answer
+similarity = similarity / similarity.sum(dim=1, keepdim=True)
 off_diagonal = similarity.clone().fill_diagonal_(float("nan")).numpy()
 closest = [f"{c}→{np.nanargmax(off_diagonal[c])}" for c in range(10)]
 
@@ -127,7 +128,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Is that more than **label smoothing**, which takes a fixed share from the label and spreads it evenly over the other classes? Smoothing gives every
+# Is that more than **label smoothing**, which takes a fixed share from the label and spreads it evenly over all classes, the label's own included? Smoothing gives every
 # image the same second choices: none. The teacher's targets differ in two ways. Some images get more doubt than others, and the doubt points
 # somewhere. Later we take these two apart.
 
@@ -140,7 +141,7 @@ left.axvline(0.09, color=kd.plots.COLOURS["control"], linewidth=2)
 left.set(xlabel="probability not on the first choice, T = 4", ylabel="images", yscale="log", title="How much doubt")
 right.hist(second / total_doubt, bins=40, range=(0, 1), color=kd.plots.COLOURS["soft"])
 right.axvline(1 / 9, color=kd.plots.COLOURS["control"], linewidth=2)
-right.set(xlabel="share of it on the second choice", yscale="log", title="Where it points")
+right.set(xlabel="share of that on the second choice", yscale="log", title="How strongly it points")
 for axis in (left, right):
     axis.set_ylim(top=axis.get_ylim()[1] * 12)  # room for the words
 left.annotate("label smoothing 0.1:\nthe same for all", (0.09, 1), xycoords=("data", "axes fraction"), xytext=(8, -26), textcoords="offset points",
@@ -161,16 +162,16 @@ kd.plots.show(
 #
 # $$ q_k = \frac{\exp(z_k/T)}{\sum_j \exp(z_j/T)} $$
 #
-# Think of the ends first. For $T$ near 0 the softmax is a vote, and only the winner counts. For very large $T$ every class gets its share of $1/K$ and only tiny
-# differences remain. Something useful lies between. Lesson 03 is about where.
+# Two limits frame it. As $T$ goes to 0, all probability goes to the largest logit, and we are back at a label. As $T$ grows, all classes approach $1/K$, and what tells them apart
+# shrinks like $1/T$. Where between the two a student learns best is the question of lesson 03 (planned).
 #
-# The student with logits $z$ learns to be like the teacher with logits $v$, both at $T$: we take the Kullback-Leibler divergence from teacher $p$ to student $q$,
-# summed over classes and averaged over the $N$ images of the batch,
+# The student with logits $z$ learns to be like the teacher with logits $v$, both at $T$. Write $q$ for the student's softened probabilities and $p$ for the teacher's, the same softmax of $v$; both are $[N, K]$
+# for a batch of $N$ images. The loss is the Kullback-Leibler divergence KL(teacher‖student), summed over classes and averaged over the batch,
 #
 # $$ L_\text{soft} = T^2 \cdot \frac1N \sum_{n=1}^{N} \sum_{k=1}^{K} p_{nk} \log\frac{p_{nk}}{q_{nk}} $$
 #
-# and, if we like, mix in the ordinary cross-entropy with the labels at $T = 1$: $L = \alpha L_\text{soft} + (1-\alpha) L_\text{hard}$. Why $T^2$? The gradient of the divergence
-# with respect to a logit is $(q_k - p_k)/T$, and the difference of two softened probabilities is itself about $1/T$ smaller. Without the factor, a higher temperature would
+# and, if we like, we mix in $L_\text{hard}$, the ordinary cross-entropy with the labels at $T = 1$: $L = \alpha L_\text{soft} + (1-\alpha) L_\text{hard}$, where $\alpha$ is the weight of the soft part. Why $T^2$? The gradient of the divergence
+# with respect to a logit is $(q_k - p_k)/T$, and the difference of two softened probabilities is itself about $T$ times smaller when $T$ is high. Without the factor, a higher temperature would
 # quietly switch the soft part off.
 
 
@@ -213,15 +214,15 @@ print(f"soft part, with T²: {soft:.3f} · hard part: {hard:.3f} · {alpha} × s
 # ## The experiment
 #
 # What would have to be true? If soft targets carry knowledge, a student who sees them makes fewer errors than one who sees labels. If it is the *second choices of this very image*
-# that carry it, then students whose targets were tampered with lose the gain:
+# that carry it, then students whose targets were tampered with lose a good part of the gain (how much at least stands in the claims above):
 #
 # | arm | its targets | what is kept | what is gone |
 # |---|---|---|---|
 # | `hard` | the labels | the class | everything else |
 # | `soft` | the teacher's, at T = 20 | everything | nothing |
 # | `shuffled` | the teacher's, of *another* image of the same label | what a 9 is like in general | what this image is like |
-# | `permuted` | the teacher's, other classes permuted within the image | first choice, amount of doubt | where the doubt points |
-# | `smoothed` | label smoothing, as much for each image as the teacher has doubt | first choice, amount of doubt | where the doubt points |
+# | `permuted` | the teacher's, other classes permuted within the image | first choice, the size of every probability | where the doubt points |
+# | `smoothed` | label smoothing with the entropy of the teacher's answer at T = 20, image by image | first choice, entropy at T = 20 | where the doubt points |
 # | `untrained` | those of a teacher with random weights | ten numbers an image | all knowledge |
 # | `weak` | those of a teacher no better than the student | the form of soft targets | a better teacher |
 #
@@ -314,8 +315,8 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Each thin line joins students that were born with the same weights and saw the same batches. Look at how many lines fall from *labels* to *soft targets*, and at where they go from there.
-# The diamonds are the paper's numbers. Compare distances rather than heights: in the quick profile our students see a sixth of the paper's images.
+# Follow one thin line: it belongs to one seed, and all students on it started from the same weights and saw the same batches. From *labels* to *soft targets* it should fall; the question is how much of
+# that fall each control repeats. The diamonds are the paper's numbers. Compare the order of the columns, not their heights or distances: in the quick profile our students see a sixth of the paper's images.
 
 # %%
 kd.judge("01-soft-beats-hard", runs)
@@ -324,18 +325,20 @@ kd.judge("01-soft-beats-hard", runs)
 kd.judge("01-beats-controls", runs)
 
 # %%
+own = [int((~kd.run(twin, seed=s, count=scale["count"], epochs=training["epochs"], learning_rate=training["learning_rate"])["correct"]).sum()) for s in seeds]
+print(f"test errors of the twins that teach `weak`: {own}; of the students from labels: {runs[runs.arm == 'hard'].errors.tolist()}")
 kd.judge("01-weak-teacher", runs)
 
 # %% [markdown]
-# What the verdicts do not say: this is one data set, one pair of architectures, and in the quick profile a transfer set of 10,000 images of which the teacher has seen 50,000. The teacher therefore
-# hands on what it learned from 40,000 images that its student never sees. Lesson 02 separates the two.
+# What the verdicts do not say: this is one data set, one pair of architectures, and in the quick profile a transfer set of 10,000 images, where the teacher was trained on 50,000 (moved about as well). The teacher therefore
+# hands on what it learned from 40,000 images that its student never sees. Lesson 02 (planned) separates the two.
 #
 # Look at the control called `smoothed` once more. It knows for each image *how much* doubt there is, and nothing about where it points. If its column lies between labels and soft targets,
-# then a part of dark knowledge is only this: some images deserve less certainty than others. Label smoothing as people use it, the same for all images, does not even have that.
+# then a part of the gain is only this: some images deserve less certainty than others. Label smoothing as people use it, the same for all images, does not even have that.
 #
 # ## Does it also learn faster?
 #
-# Two more sentences are often read: the student of soft targets needs *fewer steps*, because its gradients *vary less* from image to image. We look at both. They are exploratory: intervals, no verdict.
+# Two more sentences are often read: the student of soft targets needs *fewer steps*, because its gradients *vary less*. We look at both, at the gradients from batch to batch. They are exploratory: intervals, no verdict.
 
 
 # %%
@@ -358,9 +361,16 @@ for arm, text in (("hard", "labels"), ("soft", "soft targets")):
 axis.set(xlabel="step", ylabel="errors in % of 2,000\nvalidation images", yscale="log")
 axis.set_yticks([2, 3, 5, 10, 20, 30], ["2", "3", "5", "10", "20", "30"])
 axis.minorticks_off()
-axis.set_title(f"To where labels end, soft targets need {curves[curves.arm == 'soft'].steps_to_goal.mean():.0f} steps of {curves.steps.max()}")
+steps = curves.groupby("arm").steps_to_goal.mean()
+axis.set_title(f"The labels' final error is reached after {steps.soft:.0f} steps with soft targets, {steps.hard:.0f} with labels", fontsize=10)
 kd.plots.show(figure, "Validation error against training step, one line a run, students of labels and of soft targets, logarithmic vertical axis.")
 kd.judge("01-fewer-steps", curves)
+
+# %% [markdown]
+# Reaching somebody's end point earlier also follows from ending lower, so the card does not show that each *step* is worth more. And it is one schedule of one length.
+#
+# For the gradients, mind the denominator. The shared weights below come from one epoch on labels, so the mean gradient of the labels is already small there, and noise *relative to it* is large for that reason alone. The card
+# cannot tell this from calmer gradients; weights from soft targets, or fresh ones, would have to give the same order.
 
 
 # %%
@@ -392,7 +402,7 @@ kd.judge("01-gradient-noise", noise)
 # %% [markdown]
 # ## What kind of student does it become?
 #
-# Two networks with the same number of errors need not make the same ones. How alike are student and teacher, beyond accuracy? Count on how many test images two networks disagree, for every pair of networks,
+# Two networks with the same number of errors need not make the same ones. How alike are student and teacher? Count on how many test images two networks disagree, for every pair of networks,
 # and draw the networks so that the distances on paper come as close as possible to these counts (classical multidimensional scaling). It is a map of where students land, with and without guidance.
 
 # %%
@@ -409,9 +419,12 @@ figure, axis = plt.subplots(figsize=(6, 4))
 for role, marker, text in (("teacher", "s", "teachers"), ("soft", "o", "students of soft targets"), ("hard", "^", "students of labels")):
     rows = [k for k, (arm, _) in enumerate(names) if arm == role]
     axis.scatter(*place[rows].T, color=kd.plots.COLOURS[role], marker=marker, s=45)
-    axis.annotate(text, place[rows].mean(axis=0), xytext=(0, 14), textcoords="offset points", color=kd.plots.COLOURS[role], ha="center", fontweight="bold")
-axis.set(xlabel="distance on this map ≈ test images with different answers", aspect="equal", yticks=[])
+    axis.annotate(text, (place[rows, 0].mean(), place[rows, 1].max()), xytext=(0, 10), textcoords="offset points", color=kd.plots.COLOURS[role], ha="center", fontweight="bold")
 axis.margins(0.25)
+corner = axis.get_xlim()[0], axis.get_ylim()[0]
+axis.plot([corner[0], corner[0] + 100], [corner[1]] * 2, color="black", linewidth=2)
+axis.annotate("100 test images with different answers", corner, xytext=(0, 5), textcoords="offset points", fontsize=9)
+axis.set(aspect="equal", xticks=[], yticks=[])
 apart = {arm: np.mean([disagreement[names.index((arm, s)), names.index(("teacher", s))] for s in seeds]) for arm in ("soft", "hard")}
 axis.set_title(f"On {apart['soft']:.0f} images a student of soft targets differs from its teacher, one of labels on {apart['hard']:.0f}", fontsize=10)
 kd.plots.show(
@@ -425,14 +438,17 @@ agreement = runs[runs.arm.isin(["hard", "soft"])].copy()
 agreement["agreement"] = [(row.predicted.astype(int) == said["teacher", row.seed]).sum() for row in agreement.itertuples()]
 kd.judge("01-agreement", agreement)
 
+# %% [markdown]
+# A student with fewer errors agrees more with a good teacher in any case. Before you conclude more from this card, compare its difference with the difference in errors further up.
+
 # %%
 kd.judge("01-student-equals-teacher", everyone)
 
 # %% [markdown]
 # ## What goes wrong in practice
 #
-# The teacher's outputs on a fixed transfer set are computed once and kept: that alone makes distillation as cheap as ordinary training. It also invites the most expensive bug in public distillation
-# code. The outputs are written down in the order of the data set, the loader then *shuffles*, and output 17 meets image 4,203. Nothing crashes, and the loss even goes down.
+# The teacher's outputs on a fixed transfer set are computed once and kept: that alone makes distillation as cheap as ordinary training. It also invites a bug that lesson 00
+# has met. The outputs are written down in the order of the data set, the loader then *shuffles*, and output 17 meets image 4,203. Nothing crashes. Watch the loss.
 
 # %%
 few = transfer[:2000] if len(transfer) > 2000 else transfer
@@ -446,14 +462,15 @@ for name, targets in (("outputs in another order", shuffled_by_a_loader), ("outp
     print(f"{name:28s} loss {record['loss'][0]:6.2f} → {record['loss'][-1]:6.2f}   validation errors {wrong:5d} of 10,000")
 
 # %% [markdown]
-# The loss of the first student falls too: it learns the mean of all targets, which says nothing about any image. The cure is to carry the *index* of each image through the loader and to look the targets up by it. `kd.fit` does
+# A falling loss proves nothing here: the first student can still learn the mean of all targets, which says nothing about any image. The cure is to carry the *index* of each image through the loader and to look the targets up by it. `kd.fit` does
 # that: `batch.index` names the images, and `targets[index]` are theirs. A test of the package feeds it targets that encode their own index and checks that they arrive beside the right images.
 #
 # ## Exercises
 #
 # ### 1 · The loss, on paper and in code
 #
-# A student has logits (2, 0), its teacher (4, 0), the label is class 0. With T = 2 and α = 0.9: what is the distillation loss? Fill in the three numbers, with Python as your pocket calculator if you like.
+# A student has logits (2, 0), its teacher (4, 0), the label is class 0. With T = 2 and α = 0.9: what is the distillation loss? `soft_part` is $L_\text{soft}$ with its $T^2$ and `hard_part` is $L_\text{hard}$, both before they are weighed; `total` is the loss.
+# Three decimals will do; Python may serve as your pocket calculator.
 
 # %% tags=["exercise"]
 soft_part = ...
@@ -524,9 +541,9 @@ kd.checks.lesson01.permute_non_targets(permute_non_targets);
 #
 # - Soft targets say of each image how sure one can be and what else it could be. Labels say neither.
 # - The loss is a divergence at temperature $T$, times $T^2$, with the roles in the right order: KL(teacher‖student), summed over classes, averaged over the batch.
-# - A gain from distillation is believed when the controls lose it. The verdict cards above say which of them did here.
-# - A teacher helps because it knows better. Look at the column of the twin before you distil from whatever is at hand.
+# - A gain from distillation counts as knowledge only as far as the controls do not share it. The figure shows how much each of them kept.
+# - Soft targets from just any network are not enough, or the twin's would do. Twin and teacher differ in architecture, training images and augmentation; this lesson does not say which of these counts.
 #
 # **Further reading.** Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015, sections 1 to 3 · Ba & Caruana, *Do Deep Nets Really Need to be Deep?*, 2014 (the same idea
-# with logits, lesson 04) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 (lesson 05) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help, lesson 09) · Yuan et
+# with logits; lesson 04, planned) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 (lesson 05, planned) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help; lesson 09, planned) · Yuan et
 # al., *Revisiting Knowledge Distillation via Label Smoothing Regularization*, 2020 (the reviewer of exercise 3).
