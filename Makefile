@@ -45,12 +45,12 @@ clean:  ## remove build/ and caches in this folder; never work/, nor finished tr
 	rm -rf build .pytest_cache .ruff_cache .hypothesis
 	find kdcourse tests benchmarks notebooks -name __pycache__ -o -name .ipynb_checkpoints | while read -r folder; do rm -rf "$$folder"; done
 
-# uv installs in a third of the time; plain pip does where uv cannot.
+# uv installs in a third of the time, plain pip does where uv cannot. Compiled modules spare every worker process that work.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "kdcourse needs Python 3.11 or newer; '$(PYTHON)' is older or missing. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
-	{ $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --python $(BIN)/python -e '.[test]'; } || \
+	{ $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python -e '.[test]'; } || \
 	  $(BIN)/python -m pip install -e '.[test]'
 	@touch $@
