@@ -2,7 +2,21 @@
 
 __version__ = "0.1.0"
 
-from kdcourse import checks, claims, controls, data, lesson, losses, models, plots, recipe, study, teachers, training
+from kdcourse import (
+    checks,
+    claims,
+    controls,
+    data,
+    lesson,
+    losses,
+    models,
+    plots,
+    power,
+    recipe,
+    study,
+    teachers,
+    training,
+)
 from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
 from kdcourse.lesson import start
@@ -28,6 +42,7 @@ __all__ = [
     "losses",
     "models",
     "plots",
+    "power",
     "predict_logits",
     "recipe",
     "run",

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, report
+from kdcourse import doctor, execution, lesson, notebooks, power_page, report
 from kdcourse.study import ALLOCATOR
 
 
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--readme", action="store_true", help="rewrite the syllabus in README.md")
     made.add_argument("--check", action="store_true", help="only say whether the README and the records are in order")
     made.add_argument("--compare", metavar="RESULTS", help="fail where primary verdicts there differ from the records")
+    made.add_argument("--power", action="store_true", help="print what the seeds can see and how many are needed; write nothing")
     made.add_argument("--profile", choices=lesson.PROFILES, default="quick", help="the profile to compare and to list")
     command(
         "doctor", lambda options, root: doctor.main(root), "check this machine and this installation", lessons=False
@@ -164,6 +165,9 @@ def make_report(options, root) -> int:
         return _complain(
             fresh.problems + report.differences(evidence, fresh, numbers), "no verdict differs from its record"
         )
+    if options.power:
+        print(f"{power_page.terminal(evidence)}\n")
+        return _complain(evidence.problems, "the records are in order")
     problems = list(evidence.problems)
     if options.readme:
         problems += report.update_readme(evidence, options.check, root)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdcourse import cards, claims, inference, lesson, notebooks
+from kdcourse import cards, claims, inference, lesson, notebooks, power_page
 
 MISSING = "not yet recorded"
 SYLLABUS = re.compile(r"(<!-- syllabus -->\n).*?(<!-- /syllabus -->)", re.S)
@@ -182,7 +182,7 @@ def _section(evidence: Evidence) -> str:
     return (
         f"<h2>Profile {html.escape(evidence.profile)}</h2>"
         f'<div class="wide" tabindex="0"><table><caption>The ledger: {html.escape(summary)}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{_runs(evidence)}"
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{_runs(evidence)}{power_page.section(evidence)}"
     )
 
 
