@@ -315,7 +315,7 @@ kd.judge("04-controls-fail", runs)
 # ## Does it also learn faster?
 #
 # "Faster" needs a goal, and a goal can favour an arm. We take one that every arm reaches: for each seed, the last validation error of the *worst* of the four arms below. A one-cycle schedule would blur the count, as its steps get small on purpose
-# towards the end; so here the rate is constant and the training short. Of three rates, tried for each arm by two pilot seeds, the highest reached the goal first in all arms; all use it.
+# towards the end; so here the rate is constant and the training short. Of three rates, tried for each arm by two pilot seeds, the highest reached the goal first, or as early as another, in all arms; all use it.
 #
 # One thing speaks against the claim before we look. A softmax cares for differences between logits, and at $T = 1$ hardly for their size once the first choice is clear. A student of logits has to bring its outputs to the teacher's size, all ten of them, and an optimiser like
 # AdamW moves each weight by about the learning rate a step.
@@ -621,7 +621,7 @@ kd.plots.show(
 # %% [markdown]
 # The derivative of a softmax carries a factor $q(1-q)$, which vanishes when the student is sure, rightly or wrongly. KL has a logarithm that cancels this factor; the square has not. At high $T$ the curve does not fall, but two factors of $1/T$ make it small throughout,
 # and a mixed loss no longer notices its soft part. Here is what comes of it under three conditions. AdamW divides every gradient by its usual size, so a loss that is too small as a whole is invisible to it; SGD takes gradients at their word; and in a mixed loss
-the ratio of the parts counts, whatever the optimiser.
+# the ratio of the parts counts, whatever the optimiser.
 
 
 # %%
