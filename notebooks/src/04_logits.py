@@ -86,11 +86,12 @@ for axis, values, title in ((axes[1], z, "logits z"), (axes[2], p, "softmax p"),
     axis.set(xticks=range(10), title=title)
 for axis, values in ((axes[1], z), (axes[3], p.log())):
     axis.axhline(values.mean(), color=kd.plots.COLOURS["soft"], linewidth=1.5, linestyle="--")
+    axis.text(10.2, values.mean(), "mean", color=kd.plots.COLOURS["soft"], fontsize=9, va="center")
 low = min(float(z.min()), float(p.log().min())) - 1
 for axis in (axes[1], axes[3]):
     axis.set_ylim(low, max(float(z.max()), 1) + 1)
-axes[1].annotate("mean", (9.4, z.mean()), xytext=(0, 3), textcoords="offset points", ha="right", color=kd.plots.COLOURS["soft"], fontsize=9)
-figure.suptitle(f"z and log p have one shape; they differ by {float((z - p.log()).mean()):.2f} for every class", fontsize=11, fontweight="bold", x=0.01, ha="left")
+constant = float((z - p.log()).mean())
+figure.suptitle(f"z and log p have one shape; they differ by {constant:.2f} for every class", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
     "The image the teacher is least sure of, and three bar charts of its answer for the ten classes: logits, probabilities, logarithms of the probabilities. The "
@@ -281,7 +282,7 @@ names = {
     "permuted": ("logits\npermuted", "control"),
 }
 mean = runs.groupby("arm").errors.mean()
-title = f"Errors: T = 1 {mean.kl_1:.0f}, T = 20 {mean.kl_20:.0f}, logits {mean.mse:.0f}, centred logits {mean.mse_centred:.0f}"
+title = f"{mean.kl_1:.0f} errors at T = 1, {mean.kl_20:.0f} at T = 20, {mean.mse:.0f} from logits, {mean.mse_centred:.0f} from centred ones"
 figure = kd.plots.paired_arms(runs, names, label="errors among 10,000 test images", title=title)
 kd.plots.show(
     figure,
@@ -356,7 +357,7 @@ axis.set_yticks([3, 4, 5, 7, 10, 20, 50], ["3", "4", "5", "7", "10", "20", "50"]
 axis.minorticks_off()
 axis.legend(frameon=False)
 steps = fast.groupby("arm").steps_to_goal.mean()
-axis.set_title(f"Steps to one goal: labels {steps.hard:.0f}, T = 1 {steps.kl_1:.0f}, T = 20 {steps.kl_20:.0f}, logits {steps.mse:.0f}", fontsize=10)
+axis.set_title(f"Steps to one goal: {steps.hard:.0f} from labels, {steps.kl_1:.0f} at T = 1, {steps.kl_20:.0f} at T = 20, {steps.mse:.0f} from logits", fontsize=10)
 kd.plots.show(
     figure,
     "Validation error against training step at a constant learning rate, on a logarithmic vertical axis: thin lines are runs, thick ones means over seeds, for students of labels, of the "
@@ -447,31 +448,31 @@ poor = pd.concat(poor, ignore_index=True)
 
 # %%
 order = ["kl_half", "kl_1", "kl_20", "mse"]
-shown = {"memorised": "hard", "stopped": "soft", "clean": "teacher", "hasty": "control"}
+shown = {"memorised": ("soft", "o"), "stopped": ("control", "s"), "clean": ("control", "^"), "hasty": ("control", "D")}  # colour and marker
 change = poor.groupby("arm").errors.mean()
 figure, axis = plt.subplots(figsize=(7, 3.9))
-for kind, role in shown.items():
+for kind, (role, marker) in shown.items():
     table = poor[poor.teacher == kind].pivot(index="seed", columns="arm", values="errors")
     there = [(k, f"{kind}_{arm}") for k, arm in enumerate(order) if f"{kind}_{arm}" in table]
-    places = [k for k, _ in there]
+    places = [k + 0.05 * [*shown].index(kind) for k, _ in there]  # side by side where they would hide each other
     for _, row in table.iterrows():
         axis.plot(places, [row[arm] for _, arm in there], color=kd.plots.COLOURS[role], linewidth=0.7, alpha=0.4)
         axis.scatter(places, [row[arm] for _, arm in there], color=kd.plots.COLOURS[role], s=12, alpha=0.5, linewidths=0)
     means, halves = [table[arm].mean() for _, arm in there], [kd.plots.half_width(table[arm]) for _, arm in there]
-    axis.errorbar(places, means, halves, color=kd.plots.COLOURS[role], fmt="o-", markersize=6, capsize=4, linewidth=1.8)
-    axis.annotate(kind, (3, means[-1]), xytext=(10, 0), textcoords="offset points", va="center", color=kd.plots.COLOURS[role], fontweight="bold")
-axis.axhline(change.memorised_hard, color="0.4", linestyle=":", linewidth=1.2)
-axis.annotate("no teacher, the same\nhalf-random labels", (-0.35, change.memorised_hard), xytext=(0, -4), textcoords="offset points", va="top", fontsize=9)
+    axis.errorbar(places, means, halves, color=kd.plots.COLOURS[role], fmt=f"{marker}-", markersize=6, capsize=4, linewidth=1.8)
+    axis.annotate(kind, (places[-1], means[-1]), xytext=(10, 0), textcoords="offset points", va="center", color=kd.plots.COLOURS[role], fontweight="bold")
+axis.axhline(change.memorised_hard, color=kd.plots.COLOURS["hard"], linestyle=":", linewidth=1.5)
+below = dict(xytext=(0, -4), textcoords="offset points", va="top", fontsize=9, color=kd.plots.COLOURS["hard"])
+axis.annotate("no teacher, the same\nhalf-random labels", (-0.35, change.memorised_hard), **below)
 axis.set_xticks(range(4), ["softmax\nT = 0.5", "softmax\nT = 1", "softmax\nT = 20", "logits"])
 axis.set(xlim=(-0.4, 3.9), ylabel="errors among 10,000 test images")
 axis.set_ylim(bottom=0)
 more = {kind: change[f"{kind}_mse"] - change[f"{kind}_kl_1"] for kind in kinds}
-axis.set_title(
-    "Errors, logits minus T = 1: " + ", ".join(f"{kind} {value:+,.0f}" for kind, value in more.items()).replace("-", "−"), fontsize=10
-)
+changes = ", ".join(f"{kind} {value:+,.0f}" for kind, value in more.items()).replace("-", "−")
+axis.set_title(f"Errors, logits minus T = 1: {changes}", fontsize=10)
 kd.plots.show(
     figure,
-    "Test errors of students of four poor teachers against what they match: the softmax at temperatures 0.5, 1 and 20, and the logits. One colour a teacher, thin lines and dots are runs, means with 95 percent "
+    "Test errors of students of four poor teachers against what they match: the softmax at temperatures 0.5, 1 and 20, and the logits. Blue: the teacher that memorised; brown: the three others. Thin lines and dots are runs, means with 95 percent "
     "intervals. A dotted line: a network trained on the same half-random labels without a teacher. " + "; ".join(f"{arm}: {value:.0f}" for arm, value in change.items()),
 )
 
@@ -499,7 +500,9 @@ kd.judge("04-hasty-teacher", poor)
 #
 # And look at `clean`, the control that asks whether it is the *wrong* labels that count. Its labels are right, yet it is only the student's twin, trained on the very images its students see, and lesson 01 found nothing to be gained from such a teacher.
 # A student who copies its logits exactly can at best become it; a student at $T = 1$ sees little more than the labels, and is free to differ. So a turn of the order at `clean` would mean that wrong labels are not needed for it, only a teacher whose small
-# numbers are not worth copying, and the last card but one says how much the wrong labels add to that.
+# numbers are not worth copying; the last card but one says how much the wrong labels add to that. In the main figure above the teacher knew better than its students: compare the order there.
+#
+# `hasty` is the second case of Kim et al. If its card shows no difference, think of what a network is after five steps, hardly more than a linear function of the image: every loss can copy it, and the losses have nothing to differ about.
 #
 # ## Only probabilities: what does an API return?
 #
@@ -527,9 +530,9 @@ print(f"different answers on {int((first.argmax(dim=1) != second.argmax(dim=1)).
 # classes leave (at least a millionth) is spread evenly over the others; a class without a probability gets 0.999. Renormalising afterwards is not needed: it adds the same number to all logarithms of an image, and `recover` takes that out again.
 
 # %%
-kept = {"digits_6": "6 digits", "digits_3": "3 digits", "digits_2": "2 digits"}
-zeros = {text: float((what_is_returned(arm, logits).sort(dim=1).values[:, :9].diff(dim=1).abs() < 1e-9).all(dim=1).float().mean()) for arm, text in kept.items()}
-print("images of which rounding leaves one and the same number for all classes but the first: " + ", ".join(f"{text} {share:.0%}" for text, share in zeros.items()))
+alone = {digits: ((probabilities * 10**digits).round() > 0).sum(dim=1).eq(1).float().mean().item() for digits in (6, 3, 2)}
+print(f"the teacher's first choice differs from the label on {int((logits.argmax(dim=1) != transfer.labels).sum())} of {len(transfer)} images")
+print("images of which rounding leaves the first choice and zeros: " + ", ".join(f"{digits} digits {share:.0%}" for digits, share in alone.items()))
 
 withheld = ["digits_6", "digits_3", "digits_2", "top_3", "top_1", "label"]
 partial = students(withheld, rates, seeds=seeds, **training, **scale)
@@ -543,11 +546,11 @@ seen = {
     "digits_2": ("2 digits", "soft"),
     "top_3": ("the best\nthree", "soft"),
     "top_1": ("the best,\nwith its\nprobability", "soft"),
-    "label": ("the best,\nnothing\nelse", "hard"),
+    "label": ("the best,\nnothing\nelse", "soft"),
     "hard": ("people's\nlabels", "hard"),
 }
 mean = api.groupby("arm").errors.mean()
-title = f"Errors: all probabilities {mean.mse_centred:.0f}, three digits {mean.digits_3:.0f}, first choice alone {mean.label:.0f}"
+title = f"{mean.mse_centred:.0f} errors from all probabilities, {mean.digits_3:.0f} from three digits, {mean.label:.0f} from the first choice"
 figure = kd.plots.paired_arms(api, seen, label="errors among 10,000 test images", title=title)
 figure.axes[0].set_xlabel("what the API returns")
 kd.plots.show(
@@ -569,9 +572,9 @@ kd.judge("04-two-digits-beat-a-label", api)
 kd.judge("04-top-three-beat-three-digits", api)
 
 # %% [markdown]
-# Two things to read off. The last two columns show nearly the same labels, for the teacher hardly ever contradicts people on its training images; what separates them is the loss, a regression on one large gap against cross-entropy. Count from the
-# column beside it, not from the last one, when you ask what the *teacher's knowledge* is worth. And a teacher as sure as this one keeps its knowledge far behind the decimal point. A teacher of a hundred classes, or one
-# that was smoothed ([lesson 05](05_label_smoothing.ipynb)), spreads its probability otherwise, and three digits of it say more.
+# Two things to read off. The last two columns have nearly the same labels (how nearly stands above the figure); what separates them is the loss, a regression on one large gap against cross-entropy. Count from the
+# column of the first choice, not from the last one, when you ask what the *teacher's knowledge* is worth. And how much three digits leave depends on how sure the teacher is: see above for how many images they leave nothing but a one and
+# nine zeros. A teacher of a hundred classes, or one that was smoothed ([lesson 05](05_label_smoothing.ipynb)), spreads its probability otherwise.
 #
 # ## What goes wrong in practice
 #
@@ -611,7 +614,8 @@ for text, (_, role, line, above) in pulls.items():
     axis.annotate(text, (margins[-1], sizes[text][-1]), xytext=(6, above), textcoords="offset points", va="center", fontsize=9, color=kd.plots.COLOURS[role])
 axis.set(yscale="log", ylim=(1e-9, 30), xlim=(0, 20), xlabel="the student's logit of the wrong class; all its others are 0", ylabel="size of the gradient")
 weakest = sizes["KL, T = 1"][-1] / sizes["probabilities,\nMSE, T = 1"][-1]
-axis.set_title(f"At the right edge KL pulls 10$^{{{np.log10(weakest):.0f}}}$ times as hard as MSE on probabilities (both T = 1)", fontsize=10)
+power = int(np.floor(np.log10(weakest.item())))
+axis.set_title(f"At the right edge KL pulls over 10$^{{{power}}}$ times as hard as MSE on probabilities (both T = 1)", fontsize=10)
 kd.plots.show(
     figure,
     "Size of the gradient with respect to the student's logits, on a logarithmic axis, against how strongly the student prefers a wrong class. The curve of the mean squared error of probabilities at temperature 1 falls "
@@ -645,11 +649,12 @@ soft_losses = {
     "MSE of centred logits": lambda s, t: kd.losses.logit_matching_loss(centred(s), centred(t)),
 }
 few, epochs = transfer[:3000], lesson.pick(smoke=1, quick=8, full=8)
+by_adam, by_sgd = dict(learning_rate=8e-3), dict(learning_rate=0.05, optimizer=sgd)
 print(f"validation errors of 10,000 · {'AdamW, alone':>15s} {'SGD, alone':>15s} {'SGD, mixed':>15s}")
 for name, soft_loss in soft_losses.items():
-    alone = lambda model, batch, soft_loss=soft_loss: soft_loss(model(batch.images), batch.targets)
+    by_itself = lambda model, batch, soft_loss=soft_loss: soft_loss(model(batch.images), batch.targets)
     errors = []
-    for loss, optimiser in ((alone, dict(learning_rate=8e-3)), (alone, dict(learning_rate=0.05, optimizer=sgd)), (mixed(soft_loss), dict(learning_rate=0.05, optimizer=sgd))):
+    for loss, optimiser in ((by_itself, by_adam), (by_itself, by_sgd), (mixed(soft_loss), by_sgd)):
         model = kd.models.mlp(784, 300, 10, seed=first_seed)
         kd.fit(model, few, loss, targets=logits[: len(few)], epochs=epochs, batch_size=128, seed=first_seed, **optimiser)
         errors.append(int((~kd.correct(model, validation)).sum()))
