@@ -311,7 +311,7 @@ kd.judge("04-controls-fail", runs)
 
 # %% [markdown]
 # What the verdicts do not say: one data set, one student, a teacher far better than its students. Kim et al. have a hundred classes, where the mean is one number beside 99 others; here it is one
-# beside nine. And Ba and Caruana's own comparison was with labels and with probabilities at $T = 1$: nobody had proposed another temperature yet.
+# beside nine. And what Ba and Caruana had to compare with was labels and probabilities at $T = 1$: nobody had proposed another temperature yet.
 #
 # ## Does it also learn faster?
 #
@@ -357,7 +357,8 @@ axis.set_yticks([3, 4, 5, 7, 10, 20, 50], ["3", "4", "5", "7", "10", "20", "50"]
 axis.minorticks_off()
 axis.legend(frameon=False)
 steps = fast.groupby("arm").steps_to_goal.mean()
-axis.set_title(f"Steps to one goal: {steps.hard:.0f} from labels, {steps.kl_1:.0f} at T = 1, {steps.kl_20:.0f} at T = 20, {steps.mse:.0f} from logits", fontsize=10)
+title = f"Steps to one goal: {steps.hard:.0f} from labels, {steps.kl_1:.0f} at T = 1, {steps.kl_20:.0f} at T = 20, {steps.mse:.0f} from logits"
+axis.set_title(title, fontsize=10)
 kd.plots.show(
     figure,
     "Validation error against training step at a constant learning rate, on a logarithmic vertical axis: thin lines are runs, thick ones means over seeds, for students of labels, of the "
@@ -498,7 +499,7 @@ kd.judge("04-hasty-teacher", poor)
 # Compare the line of `memorised` with the dotted one before you take a small temperature for a cure: the same network, trained for as long as these students on the same labels without any teacher, is the alternative you have in any case. Then look at `stopped`,
 # the same network on the same labels with less time to learn the wrong ones by heart.
 #
-# And look at `clean`, the control that asks whether it is the *wrong* labels that count. Its labels are right, yet it is only the student's twin, trained on the very images its students see, and lesson 01 found nothing to be gained from such a teacher.
+# And look at `clean`, the control that asks whether it is the *wrong* labels that count. Its labels are right, yet it is only the student's twin, trained on the very images its students see, which lesson 01 met under the name `weak`.
 # A student who copies its logits exactly can at best become it; a student at $T = 1$ sees little more than the labels, and is free to differ. So a turn of the order at `clean` would mean that wrong labels are not needed for it, only a teacher whose small
 # numbers are not worth copying; the last card but one says how much the wrong labels add to that. In the main figure above the teacher knew better than its students: compare the order there.
 #
