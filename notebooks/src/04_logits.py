@@ -442,7 +442,7 @@ for kind, (wrong, teacher_epochs, images, rate) in kinds.items():
     answered = ["hard", "kl_0.5", "kl_1", "kl_20", "mse"] if kind == "memorised" else ["kl_1", "mse"]
     sweep = kd.sweep(pupil, seeds=seeds, arm=answered, epochs=poor_scale["epochs"], learning_rate=rate, **source)
     poor.append(sweep.assign(teacher=kind, arm=kind + "_" + sweep.arm.str.replace("kl_0.5", "kl_half")))
-    teachers = [kd.run(poor_teacher, seed=s, **source) for s in seeds]
+    teachers = [kd.run(poor_teacher, seed=s, part="test", **source) for s in seeds]  # trained by their students already
     repeats = f", repeats {np.mean([t['repeats'] for t in teachers]):.0%} of the labels drawn at random" if wrong else ""
     print(f"{kind:10s} teacher: test errors {[int((~t['correct']).sum()) for t in teachers]}{repeats}")
 poor = pd.concat(poor, ignore_index=True)
