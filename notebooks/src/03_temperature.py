@@ -130,7 +130,7 @@ def temperature_slider(teacher_logits):
         figure, (above, below) = plt.subplots(2, 1, figsize=(4.6, 4))
         draw_answer(above, below, teacher_logits, slider.value)
         above.set(title=f"T = {slider.value:.2f}", ylabel="probability")
-        below.set(ylabel="push, with T²", ylim=(-1.5, max(2.6, 1.1 * slider.value)) if slider.value < 1 else (-1.5, 2.6))
+        below.set(ylabel="push, with T²")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=100)
         plt.close(figure)
@@ -248,7 +248,7 @@ axis.loglog(temperatures, double, "o", markersize=5, color=kd.plots.COLOURS["sof
 axis.annotate("double precision", (temperatures[-1], double[-1]), xytext=(-10, -4), textcoords="offset points", ha="right",
               color=kd.plots.COLOURS["soft"], fontweight="bold")  # fmt: skip
 text = f"single precision:\ntwice the distance at T ≈ {worse:,.0f}" if worse else "single precision"
-axis.annotate(text, (temperatures[-1], single[-1]), xytext=(-10, -12), textcoords="offset points", ha="right", color="#75604f", fontweight="bold")
+axis.annotate(text, (temperatures[-1], single[-1]), xytext=(-45, -14), textcoords="offset points", ha="right", color="#75604f", fontweight="bold")
 axis.annotate("next term / T", (temperatures[1], predicted[1]), xytext=(6, 4), textcoords="offset points")
 axis.axhline(limits.mean().item(), color="0.6", linewidth=1)
 axis.annotate("size of the limit itself", (temperatures[-1], limits.mean().item()), xytext=(0, 4), textcoords="offset points", color="0.35", ha="right")
@@ -524,7 +524,7 @@ print(f"their teachers: {own:.0f}")
 
 # %% [markdown]
 # Read each row against the same row of the heat map. Where both rise to the right, the student makes more mistakes even on images whose targets it saw in every epoch: it did not fit, it had no room. Where the transfer errors rise and the test errors do not, the high temperature has
-# only stopped the student from learning its images by heart. And look at the column of labels: the student who fits the transfer set best is not the one who does best on new images.
+# only stopped the student from learning its images by heart. And look at the column of labels: is the student who fits the transfer set best also the one who does best on new images?
 #
 # ## Sure, and right?
 #
@@ -564,7 +564,7 @@ for position, arm in enumerate(order):
         right.get_xticklabels()[position].set_fontweight("bold")
 right.set(ylim=(0, None), xlabel="learned at T", ylabel="ECE in % (asked at T = 1)")
 mean_ece = calibrated.groupby("arm").ece.mean()
-right.set_title(f"ECE: labels {mean_ece.hard:.1f} %, T = 1 {mean_ece.t1:.1f} %, T = 20 {mean_ece.t20:.1f} %,\nteacher {mean_ece.teacher:.1f} %", fontsize=10)
+right.set_title(f"ECE from labels {mean_ece.hard:.1f} %, at T = 1: {mean_ece.t1:.1f} %,\nat T = 20: {mean_ece.t20:.1f} %, their teacher {mean_ece.teacher:.1f} %", fontsize=10)
 kd.plots.show(
     figure,
     "Left: reliability diagram, share of right test answers against confidence in 15 bins, for students with 300 units from labels, at T = 1 and "
@@ -574,7 +574,7 @@ kd.plots.show(
 kd.judge("03-calibration", calibrated)
 
 # %% [markdown]
-# The colours of the words under the right panel are those of the lines on the left. Most answers sit in the last bin, near full confidence; the middle of the diagram rests on few images, so let the ECE speak and the diagram explain.
+# The colours of the words under the right panel are those of the lines on the left. A network that is mostly sure has most of its answers in the last bin, and the middle of the diagram rests on few images: let the ECE speak and the diagram explain.
 #
 # ## What goes wrong in practice
 #
@@ -593,7 +593,7 @@ for name, targets in (("probabilities as logits", stored), ("logits", logits), (
     print(f"{name:25s} mean top target {highest:.3f} · {errors:4d} validation errors · student's mean confidence at T = 1: {sure:.2f}")
 
 # %% [markdown]
-# The first student can look healthy if you count errors alone, as the largest target is still the largest. It has become a regression on probabilities at $T = 1$, a vote: compare its errors with those of labels and of $T = 1$ further up. And it is sure of nothing. Before you train, look at one row of
+# The first student can look healthy if you count errors alone, as the largest target is still the largest. It has become a regression on probabilities, nearly a vote; and as its logits are taught to lie between 0 and 1, it is sure of nothing. Before you train, look at one row of
 # targets and ask whether it adds up to 1; if it does, it holds no logits.
 #
 # **The temperature is left on.** Training is done at $T = 20$, and the evaluation code keeps dividing. Nobody notices, since the largest logit stays the largest. Then somebody uses the probabilities: "answer alone above 90 % confidence, else ask a person".
@@ -701,7 +701,7 @@ kd.checks.lesson03.choose_temperature(choose_temperature);
 #
 # - The temperature sets how much a student attends to classes that its teacher holds for nearly impossible. At 0 it sees a vote, at infinity all logits alike.
 # - $T^2\,\mathrm{KL}$ tends to half the mean squared difference of centred logits, with an error of order $1/T$. The factor keeps the gradient's size; without it the soft part fades like $1/T^2$.
-# - Whether the temperature matters depends on the student's size. The cards above say how far our runs bear out both of Hinton's remarks. Try a few values on validation images, spaced like 1, 3, 10, 30; finer steps drown in the spread of seeds.
+# - Whether the temperature matters depends on the student's size. The cards above say how far our runs bear out both of Hinton's remarks. Try a few values on validation images, spaced like 1, 3, 10, 30; finer steps need more seeds than most of us run.
 # - Ask a trained student at $T = 1$, and look at its calibration if anyone will use its confidence.
 #
 # **Further reading.** Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015, sections 2, 2.1 and 3 · Kim et al., *Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation*, 2021 (the limit, and where a low temperature
