@@ -266,7 +266,7 @@ kd.plots.show(
 # %% [markdown]
 # On the right the blue dots should lie on the dashed line: then the rate is right, and so is its factor. Look at the other end as well: compare the dots at the temperatures people use with the grey line, and you see how far $T = 20$ still is from regression.
 #
-# The brown squares are a warning about arithmetic. At very high temperatures all probabilities are nearly equal, their differences disappear in the rounding, and $T^2$ makes the rounding errors large again. (The loss's value suffers first: the gradient is a difference of probabilities, not of their logarithms times themselves.) If you want the limit, use its formula.
+# The brown squares are a warning about arithmetic. At very high temperatures all probabilities are nearly equal, their differences disappear in the rounding, and $T^2$ makes the rounding errors large again. (The loss's value suffers first; its gradient, a plain difference of probabilities, keeps more digits.) If you want the limit, use its formula.
 #
 # ## How much is said, and how loudly
 #
@@ -564,7 +564,8 @@ for position, arm in enumerate(order):
         right.get_xticklabels()[position].set_fontweight("bold")
 right.set(ylim=(0, None), xlabel="learned at T", ylabel="ECE in % (asked at T = 1)")
 mean_ece = calibrated.groupby("arm").ece.mean()
-right.set_title(f"ECE from labels {mean_ece.hard:.1f} %, at T = 1: {mean_ece.t1:.1f} %,\nat T = 20: {mean_ece.t20:.1f} %, their teacher {mean_ece.teacher:.1f} %", fontsize=10)
+title = f"ECE from labels {mean_ece.hard:.1f} %, at T = 1: {mean_ece.t1:.1f} %,\nat T = 20: {mean_ece.t20:.1f} %, their teacher {mean_ece.teacher:.1f} %"
+right.set_title(title, fontsize=10)
 kd.plots.show(
     figure,
     "Left: reliability diagram, share of right test answers against confidence in 15 bins, for students with 300 units from labels, at T = 1 and "
