@@ -88,6 +88,43 @@ def soft_targets(temperature: float, alpha: float = 1.0):
     return loss
 
 
+def soft_targets_each(temperatures):
+    """The loss of distillation for `fit` and a `models.mlp_stack`: copy s learns at `temperatures[s]`, or from the labels where that is None.
+
+    The model's logits are `[N,S,K]`, `batch.targets` `[N,K]`. The sum over copies of `soft_target_loss`, or of the cross-entropy at T = 1: each
+    copy's gradients are those it would have alone. Raises ValueError for T ≤ 0, no copy, shapes that do not fit, NaN or infinite logits.
+    """
+    temperatures = list(temperatures)
+    wrong = [t for t in temperatures if t is not None and not t > 0]
+    if not temperatures or wrong:
+        raise ValueError(f"temperatures are {temperatures}; expected at least one, each positive or None for labels")
+    from_labels = torch.tensor([t is None for t in temperatures])
+    scale = torch.tensor([1.0 if t is None else float(t) for t in temperatures])
+
+    def loss(model, batch):
+        student = model(batch.images)
+        if student.ndim != 3 or student.shape[1] != len(temperatures):
+            raise ValueError(
+                f"student logits have shape {tuple(student.shape)}; expected [N, {len(temperatures)}, classes], one copy a temperature"
+            )
+        _check_labels(batch.labels, student[:, 0])
+        teacher = torch.zeros_like(student[:, 0]) if batch.targets is None else batch.targets
+        if batch.targets is None and not from_labels.all():
+            raise ValueError("no teacher's logits, but a temperature to soften them with; give fit its targets")
+        _check(student[:, 0], teacher)
+        _check(student.flatten(1), student.flatten(1))
+        T = scale.to(student.device)[:, None]
+        log_p = F.log_softmax(teacher[:, None] / T, dim=2)
+        p = log_p.exp()
+        if from_labels.any():
+            label = F.one_hot(batch.labels, student.shape[2]).to(p.dtype)[:, None]
+            p = torch.where(from_labels.to(student.device)[:, None], label, p)
+        divergence = torch.xlogy(p, p) - p * F.log_softmax(student / T, dim=2)
+        return (T**2 * divergence.sum(dim=0)).sum() / len(student)
+
+    return loss
+
+
 def label_smoothing(epsilon: float):
     """Cross-entropy against `1 - epsilon` on the label plus `epsilon` spread over all classes. Source: Szegedy et al. 2016, section 7."""
     if not 0 <= epsilon < 1:

@@ -151,3 +151,37 @@ def count_flops(model: nn.Module, image_shape: tuple[int, ...] = (1, 28, 28)) ->
         model.eval()(torch.zeros(1, *image_shape, device=where))
     model.train(training)
     return counter.get_total_flops()
+
+
+class _Stack(nn.Module):
+    """Copies of one ReLU network computed side by side: the first layer as one product, the others as batched ones."""
+
+    def __init__(self, network: nn.Module, copies: int):
+        super().__init__()
+        self.copies = copies
+        layers = [layer for layer in network if isinstance(layer, nn.Linear)]
+        # [S, in, out] and [S, 1, out], ready for baddbmm; the first layer as [S·out, in], ready for one product.
+        first, *others = layers
+        self.weight0 = nn.Parameter(first.weight.detach().repeat(copies, 1))
+        self.bias0 = nn.Parameter(first.bias.detach().repeat(copies))
+        self.weights = nn.ParameterList(layer.weight.detach().t().repeat(copies, 1, 1) for layer in others)
+        self.biases = nn.ParameterList(layer.bias.detach().repeat(copies, 1, 1) for layer in others)
+
+    def forward(self, images):
+        x = nn.functional.linear(images.flatten(1), self.weight0, self.bias0)
+        x = x.view(len(x), self.copies, -1).transpose(0, 1)  # [S, N, width]
+        for weight, bias in zip(self.weights, self.biases):
+            x = torch.baddbmm(bias, torch.relu(x), weight)
+        return x.transpose(0, 1)
+
+
+def mlp_stack(*widths: int, copies: int, seed: int = 0) -> nn.Module:
+    """`copies` networks `mlp(*widths, seed=seed)`, born alike and computed together; logits `[N, copies, widths[-1]]`.
+
+    With a loss that is the sum of the copies' own losses (see `losses.soft_targets_each`) every copy learns as it would alone:
+    no weight has a gradient from another copy, and Adam treats every weight by itself. Small networks leave most of a processor idle
+    one by one. Raises ValueError for less than one copy.
+    """
+    if copies < 1:
+        raise ValueError(f"copies is {copies}; expected at least 1")
+    return _Stack(mlp(*widths, seed=seed), copies)

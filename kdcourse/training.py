@@ -227,3 +227,23 @@ def predict_logits(model: nn.Module, images: torch.Tensor, batch_size: int = 500
 def correct(model: nn.Module, split: Split) -> torch.Tensor:
     """Which examples of `split` the model classifies correctly: bool `[N]`."""
     return predict_logits(model, split.images).argmax(dim=1) == split.labels.cpu()
+
+
+def calibration_error(confidence: torch.Tensor, right: torch.Tensor, bins: int = 15) -> float:
+    """Expected calibration error: the distance between mean confidence and accuracy, averaged over equally wide bins by their examples.
+
+    confidence: float `[N]`, the probability of the answer given, from 0 to 1. right: bool `[N]`. 0 for a network that is right as often as it says.
+    Raises ValueError for other shapes, types and ranges. Source: Guo et al. 2017, equation 3.
+    """
+    confidence, right = torch.as_tensor(confidence).double(), torch.as_tensor(right)
+    if confidence.ndim != 1 or confidence.shape != right.shape or right.dtype != torch.bool or not len(confidence):
+        raise ValueError(
+            f"confidence has shape {tuple(confidence.shape)}, right {tuple(right.shape)} and {right.dtype}; expected [N] both, the second bool"
+        )
+    if not (confidence.min() >= 0 and confidence.max() <= 1 + 1e-6) or bins < 1:
+        raise ValueError(
+            f"confidence runs from {confidence.min():g} to {confidence.max():g} in {bins} bins; expected 0 to 1, at least one bin"
+        )
+    place = (confidence * bins).ceil().clamp(1, bins).long() - 1  # (0, 1/bins], (1/bins, 2/bins], ...
+    gap = torch.zeros(bins, dtype=torch.float64).index_add_(0, place, confidence - right.double())
+    return float(gap.abs().sum() / len(confidence))
