@@ -373,7 +373,8 @@ assert largest < 1e-3
 print(f"first-layer weights of {len(S)} students in a stack and alone differ by at most {largest:.0e}")
 
 # %% [markdown]
-# All temperatures of a size share learning rate and epochs, chosen on validation images with pilot seeds that are not used here: three learning rates for every size. The narrow students get a higher rate and three times the epochs, so that what
+# All temperatures of a size share learning rate and epochs, chosen on validation images with pilot seeds that are not used here: three learning rates for every size at ten epochs, and
+# at thirty epochs three again for 30 units and one for 10. The narrow students get a higher rate and three times the epochs, so that what
 # limits them is their size and not the time they had. One rate for all temperatures is fair to them with Adam and $T^2$; still, a temperature that would like another rate more than its neighbours do is at a disadvantage, and we cannot rule that out.
 
 # %%
