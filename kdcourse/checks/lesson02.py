@@ -26,8 +26,8 @@ def shift_for_mean_probability(function) -> bool:
     logits[:, 1] -= 4
     share = 0.25
 
-    def probability(shift, dim=1):
-        return F.softmax(_moved(logits, shift), dim=dim)[:, 1].mean()
+    def probability(shift):
+        return F.softmax(_moved(logits, shift), dim=1)[:, 1].mean()
 
     def answered(shift):
         return (_moved(logits, shift).argmax(dim=1) == 1).float().mean()
@@ -39,18 +39,10 @@ def shift_for_mean_probability(function) -> bool:
             "That is the shift at which the class is *answered* often enough. Here its mean probability is meant: average the softmax.": _bisect(
                 answered, share
             ),
-            "The softmax ran over the images (dim=0); each image's probabilities run over the classes, dim=1.": _bisect(
-                lambda shift: probability(shift, dim=0), share
-            ),
             "The logit was replaced by the shift. Add the shift to what is there.": _bisect(
-                lambda shift: F.softmax(
-                    _moved(0 * logits + logits.clone().index_fill(1, torch.tensor([1]), 0), shift), dim=1
-                )[:, 1].mean(),
-                share,
+                lambda shift: F.softmax(logits.index_fill(1, torch.tensor([1]), shift), dim=1)[:, 1].mean(), share
             ),
-            "The shift went to the wrong end (-50 or 50): adding it to all classes changes no probability. Move one class only.": 50.0
-            if F.softmax(logits, dim=1)[:, 1].mean() < share
-            else -50.0,
+            "The search ran to its end: the mean never changed. Either all classes were moved, which changes no probability, or the softmax ran over the images (dim=0), where every class has the mean 1/N.": 50.0,
             "The sign is turned round: a class that is answered too rarely needs a positive shift.": -_bisect(
                 probability, share
             ),

@@ -63,10 +63,19 @@ scale = dict(
 )
 train, validation = kd.hold_out(kd.load("mnist").train)  # the last 10,000 training images, kept for every choice made on the way
 labels = train.labels[: scale["count"]]
-settings = dict(dataset="mnist", epochs=scale["teacher_epochs"], seed=first_seed, count=scale["count"], teacher_count=scale["teacher_count"])
-logits = kd.run(kd.teachers.answers, **settings)["logits"]  # the teacher's, [count, 10]
+
+
+def teacher_logits(seed, epochs, known, count):
+    """What a convolutional teacher, trained on the first `known` images (None: all), says of the first `count`: logits [count, 10]."""
+    result = kd.run(kd.teachers.convolutional_teacher, dataset="mnist", epochs=epochs, seed=seed, count=known)
+    model = kd.teachers.rebuild(result).to(memory_format=torch.channels_last)
+    return {"logits": kd.predict_logits(model, kd.load("mnist").train.images[:count])}
+
+
+logits = kd.run(teacher_logits, seed=first_seed, epochs=scale["teacher_epochs"], known=scale["teacher_count"], count=scale["count"])["logits"]
 beliefs = F.softmax(logits / 4, dim=1)  # softened, so that small beliefs can be seen
 
+# %%
 figure, axes = plt.subplots(2, 4, figsize=(7, 3.9), height_ratios=[1.3, 1])
 for column, digit in enumerate((2, 5, 8, 9)):
     clear = (labels == digit) & (logits.argmax(dim=1) == digit)  # the teacher's first choice is the label
@@ -121,8 +130,7 @@ def targets_of(arm, seed, labels, temperature, teacher_epochs, teacher_count):
         return None
     if arm == "untrained":
         return kd.predict_logits(kd.models.cnn(16, 32, 64, seed=seed), kd.load("mnist").train.images[: len(labels)])
-    teacher = dict(dataset="mnist", epochs=teacher_epochs, seed=seed, count=len(labels), teacher_count=teacher_count)
-    logits = kd.run(kd.teachers.answers, **teacher)["logits"]
+    logits = kd.run(teacher_logits, seed=seed, epochs=teacher_epochs, known=teacher_count, count=len(labels))["logits"]
     if arm == "shuffled":
         return kd.controls.shuffle_within_class(logits, labels, seed)
     if arm == "permuted":
@@ -494,7 +502,7 @@ def few_class_student(kept, seed, first, count, epochs, learning_rate, temperatu
 few_classes = dict(
     kept="147",
     count=lesson.pick(smoke=300, quick=5_000, full=50_000),
-    epochs=lesson.pick(smoke=2, quick=20, full=20),
+    epochs=lesson.pick(smoke=2, quick=15, full=20),
     learning_rate=8e-3,
     temperature=20.0,
     student_width=300,
@@ -502,9 +510,9 @@ few_classes = dict(
 small, big = dict(width=32, depth=1), dict(width=300, depth=2)
 kinds = {
     "small": small | dict(teacher_epochs=lesson.pick(smoke=1, quick=5, full=1), teacher_rate=4e-3, first=0),
-    "small_long": small | dict(teacher_epochs=lesson.pick(smoke=2, quick=40, full=200), teacher_rate=8e-3, first=0),
+    "small_long": small | dict(teacher_epochs=lesson.pick(smoke=2, quick=30, full=200), teacher_rate=8e-3, first=0),
     "big_short": big | dict(teacher_epochs=lesson.pick(smoke=1, quick=3, full=1), teacher_rate=4e-3, first=0),
-    "big": big | dict(teacher_epochs=lesson.pick(smoke=2, quick=25, full=40), teacher_rate=4e-3, first=0),
+    "big": big | dict(teacher_epochs=lesson.pick(smoke=2, quick=20, full=40), teacher_rate=4e-3, first=0),
 }
 kinds["big_fresh"] = kinds["big"] | dict(first=few_classes["count"] if profile != "full" else 0)
 pupils = pd.concat([kd.sweep(few_class_student, seeds=seeds, **few_classes, **kind).assign(arm=arm) for arm, kind in kinds.items()], ignore_index=True)
@@ -570,7 +578,7 @@ kd.judge("02-not-the-size", pupils)
 # | `conv` | the convolutional network, trained with jitter | all images |
 # | `soft_3` | a network of the student's own kind | all images |
 # | `shuffled_3` | the same, targets shuffled within the class | |
-# | `all` | labels, on all images: the teacher of `soft_3` | |
+# | `hard_all` | labels, on all images: the teacher of `soft_3` | |
 
 
 # %%
@@ -580,7 +588,7 @@ def little_data_targets(arm, seed, count, settings, width, everything, teacher_e
         return None
     if arm in ("conv", "conv_few"):
         known, epochs = (teacher_count, teacher_epochs) if arm == "conv" else (count, few_epochs)
-        return kd.run(kd.teachers.answers, dataset="mnist", epochs=epochs, seed=seed, count=count, teacher_count=known)["logits"]
+        return kd.run(teacher_logits, seed=seed, epochs=epochs, known=known, count=count)["logits"]
     learned = {"count": count, **settings} if arm == "few" else everything
     teacher, _ = plain_teacher_again(width, 2, seed=seed, **learned)
     train, _ = kd.hold_out(kd.load("mnist").train)
@@ -609,7 +617,7 @@ def network_of_all(seed, width, everything, part="test"):
 
 everything = dict(
     count=lesson.pick(smoke=600, quick=50_000, full=50_000),
-    epochs=lesson.pick(smoke=1, quick=5, full=15),
+    epochs=lesson.pick(smoke=1, quick=4, full=15),
     learning_rate=lesson.pick(smoke=4e-3, quick=4e-3, full=2e-3),
 )
 width = training["width"]
@@ -627,7 +635,7 @@ sweeps = [
     for count, epochs in sizes.items()
 ]
 little_runs = pd.concat(sweeps, ignore_index=True)
-all_images = kd.sweep(network_of_all, seeds=seeds, width=width, everything=everything).assign(arm="all", count=everything["count"])
+all_images = kd.sweep(network_of_all, seeds=seeds, width=width, everything=everything).assign(arm="hard_all", count=everything["count"])
 
 # %%
 curves = pd.concat([little_runs[little_runs.arm.isin(["hard", "soft"])], all_images.assign(arm="hard")], ignore_index=True)
@@ -674,7 +682,7 @@ columns = {
     "conv_few": ("convol.,\nsame 3 %", "soft"),
     "conv": ("convol.,\nall images", "soft"),
     "soft_3": ("own kind,\nall images", "soft"),
-    "all": ("labels on\nall images", "teacher"),
+    "hard_all": ("labels on\nall images", "teacher"),
 }
 names = {"hard": "hard_3", "soft": "soft_3", "shuffled": "shuffled_3"}
 who_teaches = pd.concat([at_three.assign(arm=at_three.arm.replace(names)), all_images], ignore_index=True)
