@@ -129,7 +129,8 @@ def targets_of(arm, seed, labels, temperature, teacher_epochs, teacher_count):
     if arm == "hard":
         return None
     if arm == "untrained":
-        return kd.predict_logits(kd.models.cnn(16, 32, 64, seed=seed), kd.load("mnist").train.images[: len(labels)])
+        model = kd.models.cnn(16, 32, 64, seed=seed).to(memory_format=torch.channels_last)
+        return kd.predict_logits(model, kd.load("mnist").train.images[: len(labels)])
     logits = kd.run(teacher_logits, seed=seed, epochs=teacher_epochs, known=teacher_count, count=len(labels))["logits"]
     if arm == "shuffled":
         return kd.controls.shuffle_within_class(logits, labels, seed)
