@@ -107,7 +107,7 @@ kd.plots.show(
 # | `shuffled` | no 3s | the teacher's, of another image with the same label | which *classes* have something of a 3 |
 # | `permuted` | no 3s | the teacher's, second choices permuted within the image | how sure one can be of this image |
 # | `smoothed` | no 3s | as unsure as the teacher's, image by image, and pointing nowhere | the same |
-# | `untrained` | no 3s | those of a teacher with random weights | nothing |
+# | `untrained` | no 3s | those of a network with random weights | nothing |
 # | `hard` | no 3s | the labels | that the answer is never 3 |
 #
 # What would have to be true? If the student learns 3s from the teacher's opinion of other images, `soft` recognises them and the others do not, or worse. What would prove it wrong is a control that does as well.
@@ -129,8 +129,8 @@ def targets_of(arm, seed, labels, temperature, teacher_epochs, teacher_count):
     if arm == "hard":
         return None
     if arm == "untrained":
-        model = kd.models.cnn(16, 32, 64, seed=seed).to(memory_format=torch.channels_last)
-        return kd.predict_logits(model, kd.load("mnist").train.images[: len(labels)])
+        random_network = kd.models.mlp(784, 300, 300, 10, seed=seed + 1_000_000)
+        return kd.predict_logits(random_network, kd.load("mnist").train.images[: len(labels)])
     logits = kd.run(teacher_logits, seed=seed, epochs=teacher_epochs, known=teacher_count, count=len(labels))["logits"]
     if arm == "shuffled":
         return kd.controls.shuffle_within_class(logits, labels, seed)
