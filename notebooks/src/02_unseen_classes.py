@@ -469,7 +469,8 @@ kd.judge("02-shift-repairs", pd.concat(pairs, ignore_index=True))
 # | `big` | the same | to no training error | the same images |
 # | `big_fresh` | the same network as `big` | | 1s, 4s and 7s the teacher has *not* been trained on |
 #
-# Kim's comparison is `big` against `small`. The other three separate what it mixes: size, length of training, and whether the teacher knows the images by heart.
+# Kim's comparison is `big` against `small`. The other three separate what it mixes: size, length of training, and whether the teacher knows the images by heart. The students' learning rate was tried at three values with each
+# teacher by two pilot seeds; one serves all.
 
 
 # %%
@@ -685,7 +686,7 @@ for arm in ("hard", "soft"):
 # %% [markdown]
 # Dot by dot, the blue line should lie below the orange one. How far to the right must you go on the orange line to reach the height of a blue point? That is how many labelled images its soft targets are worth.
 #
-# The lines below the figure answer an objection. A student of labels overfits, so perhaps it was only trained too long. Each arm had twelve tries on validation images (four learning rates, three lengths, two pilot seeds), which is early stopping of a kind, and
+# The lines below the figure answer an objection. A student of labels overfits, so perhaps it was only trained too long. Labels and soft targets had twelve tries each on validation images (four learning rates, three lengths, two pilot seeds), which is early stopping of a kind; the other teachers below take over what these two chose. And
 # "at its best moment" shows what stopping each single run at the best of its moments would still have saved.
 
 # %%
