@@ -455,8 +455,8 @@ kd.judge("02-shift-repairs", pd.concat(pairs, ignore_index=True))
 #
 # ## The teacher with whom it fails
 #
-# Kim and his coauthors (2021, supplement) did this with CIFAR-100 and a tenth of the classes. Their big teacher (WRN-28-4), the best network they had, left its student at 10.2 % accuracy on all hundred classes: it had learned the ten it saw. A *smaller* teacher
-# (WRN-16-2) brought its student to 44.3 %. They explain it with the confidence of the big one.
+# Kim and his coauthors (2021, supplement) did this with CIFAR-100 and a tenth of the classes. Their big teacher (WRN-28-4) left a student (WRN-16-2) at 10.2 % accuracy on all hundred classes: it had learned the ten it saw. A *smaller* teacher
+# (WRN-16-2) brought the same kind of student to 32.1 %, and a bigger student to 44.3 %. They explain it with the confidence of the big teacher.
 #
 # If they are right, it is not hard to arrange here. Train a big network without any regularisation until it makes no error on its training images. On those it is certain, and a student who sees
 # only these images sees hardly any second choices. Then let it teach three digits, from among the images it was trained on. Five teachers:
