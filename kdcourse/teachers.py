@@ -45,3 +45,23 @@ def answers(dataset: str, epochs: int, seed: int, count: int, part: str = "test"
         "judged_logits": judged_logits,
         "correct": judged_logits.argmax(dim=1) == judged.labels,
     }
+
+
+def smoothed_teacher(dataset: str, epochs: int, seed: int, smoothing: float, count: int | None = None) -> dict:
+    """The convolutional teacher of this seed, trained with label smoothing instead of plain labels: same initial weights, batches and shifts.
+
+    smoothing: the share taken from the label and spread over all classes (Szegedy et al. 2016, section 7). Its weights and record.
+    """
+    train, _ = data.hold_out(data.load(dataset).train)
+    model = models.cnn(16, 32, 64, seed=seed)
+    record = training.fit(
+        model,
+        train if count is None else train[:count],
+        losses.label_smoothing(smoothing),
+        epochs=epochs,
+        batch_size=128,
+        learning_rate=5e-3,
+        seed=seed,
+        augment=data.jitter(2),
+    )
+    return record | {"weights": model.state_dict()}
