@@ -138,14 +138,15 @@ def teacher(kind, seed, count, teacher_epochs, teacher_count, part="test"):
     judged = {"test": mnist.test, "validation": validation}[part]
     trained = network_of(kind, seed, teacher_epochs, teacher_count)
     network = kd.teachers.rebuild(trained)
-    judged_logits = kd.predict_logits(network, judged.images)
+    activations = kd.predict_logits(network[:-1], judged.images)  # of the penultimate layer
+    judged_logits = kd.predict_logits(network[-1:], activations)
     return {
         "init": trained["init"],
         "order": trained["order"],
         "logits": kd.predict_logits(network, train.images[:count]),
         "judged_logits": judged_logits,
         "correct": judged_logits.argmax(dim=1) == judged.labels,
-        "spread_ratio": kd.teachers.spread_ratio(kd.predict_logits(network[:-1], judged.images), judged.labels),
+        "spread_ratio": kd.teachers.spread_ratio(activations, judged.labels),
     }
 
 
