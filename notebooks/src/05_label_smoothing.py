@@ -120,6 +120,7 @@ scale = dict(
     count=lesson.pick(smoke=600, quick=10_000, full=50_000),  # images in the transfer set
     teacher_epochs=lesson.pick(smoke=1, quick=8, full=20),
     teacher_count=lesson.pick(smoke=600, quick=None, full=None),  # images the teacher is trained on; None: all 50,000
+    part="test",  # the images that are judged; "validation" while anything was still being chosen
 )
 
 
