@@ -163,7 +163,7 @@ kd.plots.show(
 # $$ q_k = \frac{\exp(z_k/T)}{\sum_j \exp(z_j/T)} $$
 #
 # Two limits frame it. As $T$ goes to 0, all probability goes to the largest logit, and we are back at a label. As $T$ grows, all classes approach $1/K$, and what tells them apart
-# shrinks like $1/T$. Where between the two a student learns best is the question of lesson 03 (planned).
+# shrinks like $1/T$. Where between the two a student learns best is the question of [lesson 03](03_temperature.ipynb).
 #
 # The student with logits $z$ learns to be like the teacher with logits $v$, both at $T$. Write $q$ for the student's softened probabilities and $p$ for the teacher's, the same softmax of $v$; both are $[N, K]$
 # for a batch of $N$ images. The loss is the Kullback-Leibler divergence KL(teacher‖student), summed over classes and averaged over the batch,
@@ -331,7 +331,7 @@ kd.judge("01-weak-teacher", runs)
 
 # %% [markdown]
 # What the verdicts do not say: this is one data set, one pair of architectures, and in the quick profile a transfer set of 10,000 images, where the teacher was trained on 50,000 (moved about as well). The teacher therefore
-# hands on what it learned from 40,000 images that its student never sees. Lesson 02 (planned) separates the two.
+# hands on what it learned from 40,000 images that its student never sees. [Lesson 02](02_unseen_classes.ipynb) separates the two.
 #
 # Look at the control called `smoothed` once more. It knows for each image *how much* doubt there is, and nothing about where it points. If its column lies between labels and soft targets,
 # then a part of the gain is only this: some images deserve less certainty than others. Label smoothing as people use it, the same for all images, does not even have that.
@@ -545,5 +545,5 @@ kd.checks.lesson01.permute_non_targets(permute_non_targets);
 # - Soft targets from just any network are not enough, or the twin's would do. Twin and teacher differ in architecture, training images and augmentation; this lesson does not say which of these counts.
 #
 # **Further reading.** Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015, sections 1 to 3 · Ba & Caruana, *Do Deep Nets Really Need to be Deep?*, 2014 (the same idea
-# with logits; lesson 04, planned) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 (lesson 05, planned) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help; lesson 09, planned) · Yuan et
+# with logits; [lesson 04](04_logits.ipynb)) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 ([lesson 05](05_label_smoothing.ipynb)) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help; lesson 09, planned) · Yuan et
 # al., *Revisiting Knowledge Distillation via Label Smoothing Regularization*, 2020 (the reviewer of exercise 3).
