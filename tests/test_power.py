@@ -217,7 +217,10 @@ def test_every_recorded_interval_is_what_its_spread_predicts(rows):
         differences = sum(w * np.array(row.record["arms"][arm]["per_seed"]) for arm, w in weights.items())
         assert math.sqrt(part["seed_part"] * seeds) == pytest.approx(differences.std(ddof=1))
         assert row.spread.seed_sd >= differences.std(ddof=1) * (1 - 1e-9)
-        wide = [float(power.half_width(row.spread, k, part["level"])) for k in (seeds, 10, 20, 50, math.inf)]
+        many = (seeds, 10, 20, 50, math.inf)
+        if power.predict(row.spread, math.inf)["variance"] <= (2 * row.spread.half_example) ** 2:
+            many = many[:-1]  # no image to blame: the last interval is that of one image that might have differed
+        wide = [float(power.half_width(row.spread, k, part["level"])) for k in many]
         assert wide == sorted(wide, reverse=True)
         if part["seeds_to_decide"]:
             assert row.seeds(part["estimate"]) == pytest.approx(part["seeds_to_decide"], abs=1)

@@ -20,7 +20,7 @@
 #
 # One number turns a teacher's answer from "a 9" into "a 9, or else a 4, hardly a 7", and further into "every class, nearly alike". Hinton, Vinyals and Dean (2015, section 3) tried many values on MNIST and left two
 # remarks without numbers. With 300 or more units in each of the student's two hidden layers, all temperatures above 8 gave fairly similar results. With 30 units, temperatures from 2.5 to 4 worked significantly better than higher or lower ones. The first
-# remark says that you need not care, the second that you must. We test both, and first find out what the number does.
+# remark says that above 8 you need not care, the second that you must. We test both, and first find out what the number does.
 
 # %% tags=["parameters"]
 import os
@@ -53,9 +53,9 @@ kd.claims.announce("03")
 # %% [markdown]
 # ## One answer, many temperatures
 #
-# The **temperature** $T$ divides the logits before the softmax. The **teacher** is the convolutional network of lesson 01, and we take from its **transfer set** a 9 that leans like a 4.
+# The **temperature** $T$ divides the logits before the softmax. The **teacher** is the convolutional network of lesson 01, and we take a 9 that leans like a 4 from the **transfer set**, the images on which its students will learn.
 #
-# Under each of its answers we draw what a **student** feels. Imagine one that knows nothing yet: all its logits are 0, it gives each of the ten classes a tenth. Gradient descent then pushes
+# Under each of its answers we draw what a **student** feels, with the factor $T^2$ of lesson 01 in the loss. Imagine one that knows nothing yet: all its logits are 0, it gives each of the ten classes a tenth. Gradient descent then pushes
 # its logits up where the teacher's probability is above a tenth, and down where it is below.
 
 # %%
@@ -114,7 +114,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# From left to right the bars above lose their shape. The bars below do not: they become a picture of the teacher's *logits*, the unlikely classes as loud as the likely ones. At low temperatures all classes that the teacher holds for impossible go down alike, whatever it
+# From left to right the bars above lose their shape. The bars below do not: they become a picture of the teacher's *logits*, each class as loud as its logit is far from the mean, however unlikely it is. At low temperatures all classes that the teacher holds for impossible go down alike, whatever it
 # thinks of each of them. That is the whole choice: **how much attention the student pays to classes that the teacher already holds for nearly impossible.**
 #
 # In JupyterLab you can move the temperature yourself; elsewhere the picture above says it all.
@@ -204,7 +204,7 @@ q = F.softmax(z / 3, dim=0)
 assert torch.allclose(derivative, (torch.diag(q) - torch.outer(q, q)) / 3)
 
 # %% [markdown]
-# Both agree with the package's losses. Now with numbers for paper and pencil. Student (1, 2, 0) and teacher (6, 2, −2) become (0, 1, −1) and (4, 0, −4) when centred, the differences are −4, 1, 3, their squares add up to 26, and
+# The limit equals half the package's logit-matching loss of centred logits, the package's soft loss at $T = 10^5$ comes close to it, and the derivative is right too. Now with numbers for paper and pencil. Student (1, 2, 0) and teacher (6, 2, −2) become (0, 1, −1) and (4, 0, −4) when centred, the differences are −4, 1, 3, their squares add up to 26, and
 # the limit is 26/6. The next term is (16 · 8 + 1 · 1 − 9 · 9)/18 = 48/18, divided by $T$.
 
 # %% tags=["nbval-check-output"]
@@ -270,7 +270,7 @@ kd.plots.show(
 #
 # ## How much is said, and how loudly
 #
-# Two things change with $T$: how much the targets say beyond the first choice, and how large the gradient is. The entropy of an answer splits exactly into two: is it the first choice or not, and if not, which one is it?
+# Two things change with $T$: how much the targets say beyond the first choice, and how large the gradient is. The entropy of an answer splits exactly into two: is it the first choice or not, and if not, which one is it? Here $p_1$ is the largest probability, $H$ the entropy, and $h(x) = -x\log x-(1-x)\log(1-x)$.
 #
 # $$ H(p) = \underbrace{h(p_1)}_{\text{first choice or not}} + \underbrace{(1-p_1)\, H(p_2, \dots, p_K \mid \text{not the first})}_{\text{which one else}} $$
 
@@ -317,7 +317,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Where the blue area begins, dark knowledge begins. Entropy alone is no measure of worth: uniform targets have most of it and say nothing. But the picture shows what a student of low temperature cannot hear.
+# Where the blue area begins, the answer begins to say something about the other classes; whether it is worth knowing, the picture does not say. Entropy alone is no measure of worth: uniform targets have most of it and say nothing. But the picture shows what a student of low temperature cannot hear.
 #
 # The right panel is the reason for $T^2$ once more, on real logits. How much it matters depends on your optimiser: Adam divides each gradient by its own usual size, so a *pure* soft loss hardly notices the factor. It decides as soon as the soft loss is
 # *added* to something: labels, weight decay in the loss, a second teacher. Lesson 00 shows that accident.
@@ -375,7 +375,7 @@ print(f"first-layer weights of {len(S)} students in a stack and alone differ by 
 # %% [markdown]
 # All temperatures of a size share learning rate and epochs, chosen on validation images with pilot seeds that are not used here: three learning rates for every size at ten epochs, and
 # at thirty epochs three again for 30 units and one for 10. The narrow students get a higher rate and three times the epochs, so that what
-# limits them is their size and not the time they had. One rate for all temperatures is fair to them with Adam and $T^2$; still, a temperature that would like another rate more than its neighbours do is at a disadvantage, and we cannot rule that out.
+# limits them is their size and not the time they had. With Adam and $T^2$ one rate for all temperatures is roughly fair: the sizes of the gradients do not differ much. A temperature that would have preferred another rate is at a disadvantage all the same; we cannot rule that out.
 
 # %%
 seeds = lesson.seeds(smoke=1, quick=5, full=10)
@@ -448,9 +448,10 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Look at the shapes, each panel on its own scale. Where does the curve come down from $T = 1$, and does it come up again on the right?
+# Look at the shapes, each panel on its own scale. Where does the curve come down from $T = 1$, and does it come up again on the right? Does it cross the line of the labels? (The green bars are ranges named in the paper, not measured points.)
 #
-# Three cards on this. The first two judge the wide students. The second asks of *every* pair of temperatures above 8 whether it differs by less than the margin: the largest difference decides.
+# Three cards on this. The first two judge the wide students. The second asks of *every* pair of temperatures above 8 whether it differs by less than the margin: the largest difference decides. For such a claim "effect not shown" is no complaint: it says that 0 lies in the interval. What counts is that the whole interval
+# stays inside the margin. The third card compares T = 3 with 1 and 20 only; how sharp the optimum is, the neighbours in the map below must say.
 
 # %%
 kd.judge("03-warm-beats-one", by_width[300])
@@ -462,8 +463,8 @@ kd.judge("03-wide-students-do-not-care", by_width[300])
 kd.judge("03-narrow-students-do", by_width[30])
 
 # %% [markdown]
-# What the cards do not say: one data set, one teacher architecture, 10,000 images in the quick profile where the paper had 60,000. And an interval that contains "alike within the margin" is a statement about this margin. It was chosen as half of what labels lose
-# against the best temperature in the pilot; a practitioner who fights for the last ten errors has another margin.
+# What the cards do not say: one data set, one teacher architecture, 10,000 images in the quick profile where the paper had 60,000. And "alike" means that the whole interval lies inside the margin: it is a statement about this margin, set at 50, a little less than half of what labels
+# lost against the best temperature in the pilot. A practitioner who fights for the last ten errors has another one. (Of the 30-unit students there are ten seeds, of the others five.)
 #
 # ## Size against temperature
 #
@@ -511,8 +512,8 @@ for width in widths:
 kd.judge("03-best-t-rises", choices)
 
 # %% [markdown]
-# The seeds' own best temperatures scatter: between neighbours of nearly equal worth, the noise of 10,000 test images decides. Read the row, not the winner. And mind the training: 10 and 30 units share one recipe, 100 and 300 another. Within each pair only the size
-# differs, between the pairs the epochs and the learning rate do as well.
+# The seeds' own best temperatures scatter: between neighbours of nearly equal worth, the noise of 10,000 test images decides. Read the row, not the winner. Where a seed's best lies at the edge of our grid, its true best may lie beyond. And mind the training: 10 and 30 units share one recipe, 100 and 300 another. Within each pair only the size
+# differs, between the pairs the epochs and the learning rate do as well: look which step of the card above crosses from one recipe to the other.
 #
 # Is it really the size? A student could also lose at high $T$ because it learns the transfer set by heart and fails on new images. Then its errors on the *transfer set* would stay low. If it cannot follow its targets in the first place, they rise together with the test errors.
 
@@ -524,13 +525,14 @@ own = np.mean([10_000 * (teacher(seed=s, **scale)["logits"].argmax(dim=1) != tra
 print(f"their teachers: {own:.0f}")
 
 # %% [markdown]
-# Read each row against the same row of the heat map. Where both rise to the right, the student makes more mistakes even on images whose targets it saw in every epoch: it did not fit, it had no room. Where the transfer errors rise and the test errors do not, the high temperature has
+# Read each row against the same row of the heat map. Where both rise to the right, the student makes more mistakes even on images whose targets it saw in every epoch: it did not fit, for want of room or of steps; the table cannot tell which, and it counts errors against the labels, not the distance
+# from the targets. Compare 30 with 100 units before you believe in it. Where the transfer errors rise and the test errors do not, the high temperature has
 # only stopped the student from learning its images by heart. And look at the column of labels: is the student who fits the transfer set best also the one who does best on new images?
 #
 # ## Sure, and right?
 #
-# Dark knowledge is knowledge about doubt. Does the student inherit it? A network is **calibrated** when it is right as often as it says: of the answers it gives with 80 % confidence, 80 % are right. The **reliability diagram** plots the one against the other in bins of confidence, the
-# **expected calibration error** (ECE) is the distance averaged over the bins by their images. We use 15 equally wide bins, as Guo et al. (2017). All students are asked at $T = 1$, whatever temperature they learned at.
+# Dark knowledge is knowledge about doubt. Does the student inherit it? A network is **calibrated** when it is right as often as it says: of the answers it gives with 80 % confidence (the largest probability), 80 % are right. The **reliability diagram** plots the one against the other in bins of confidence, the
+# **expected calibration error** (ECE) is the distance, averaged over the bins, each weighted by its number of images. We use 15 equally wide bins, as Guo et al. (2017). All students are asked at $T = 1$, whatever temperature they learned at.
 
 # %%
 calibrated = [*by_width[300].to_dict("records")]
@@ -578,6 +580,8 @@ kd.judge("03-calibration", calibrated)
 # %% [markdown]
 # The colours of the words under the right panel are those of the lines on the left. A network that is mostly sure has most of its answers in the last bin, and the middle of the diagram rests on few images: let the ECE speak and the diagram explain.
 #
+# Before you credit the temperature, compare *labels* with *1* on the right, and the lines of 1 and 20 on the left. And remember that a network which is nearly always sure lowers its ECE by making fewer errors: the card does not separate the two.
+#
 # ## What goes wrong in practice
 #
 # **Softmax twice.** A service returns probabilities, or a colleague stored them, and the loss expects logits. Nothing crashes: ten numbers in, ten numbers out. But numbers between 0 and 1, divided by 20 and put through a softmax, are nearly equal, and what is left of them is a vote. The third row below
@@ -595,7 +599,7 @@ for name, targets in (("probabilities as logits", stored), ("logits", logits), (
     print(f"{name:25s} mean top target {highest:.3f} · {errors:4d} validation errors · student's mean confidence at T = 1: {sure:.2f}")
 
 # %% [markdown]
-# The first student can look healthy if you count errors alone, as the largest target is still the largest. It has become a regression on probabilities, nearly a vote; and as its logits are taught to lie between 0 and 1, it is sure of nothing. Before you train, look at one row of
+# Without the second row beside it, the first student's errors raise no alarm, as the largest target is still the largest. It has become a regression on probabilities, nearly a vote; and as its logits are taught to lie between 0 and 1, it is sure of nothing. Before you train, look at one row of
 # targets and ask whether it adds up to 1; if it does, it holds no logits.
 #
 # **The temperature is left on.** Training is done at $T = 20$, and the evaluation code keeps dividing. Nobody notices, since the largest logit stays the largest. Then somebody uses the probabilities: "answer alone above 90 % confidence, else ask a person".
@@ -639,7 +643,7 @@ def divergence_gradient(student_logits, teacher_logits, temperature):
 kd.checks.lesson03.divergence_gradient(divergence_gradient);
 
 # %% [markdown]
-# Try it when it is right: the length at $T = 20$ against that at $T = 40$. You expect a factor near 2 if you see one $1/T$, near 4 if you see both.
+# When it is right, try it in a new cell: `divergence_gradient(young_logits, few_logits, 20.0).norm() / divergence_gradient(young_logits, few_logits, 40.0).norm()`. Guess first: one factor $1/T$ would give 2, two of them 4.
 #
 # ### 2 · As sure as right?
 #
@@ -676,7 +680,7 @@ kd.checks.lesson03.calibration(expected_calibration_error);
 # %% [markdown]
 # ### 3 · Choose a temperature and keep your honesty
 #
-# You have trained students at several temperatures, some seeds each, and counted errors on validation images and on test images. Which temperature do you recommend, and which number may stand beside it? Return the column of the temperature and its expected errors.
+# You have trained students at several temperatures, some seeds each, and counted errors on validation images and on test images. Which temperature do you recommend, and which number may stand beside it? Return the column of the temperature and the mean errors that you may report with it.
 
 
 # %% tags=["exercise"]
@@ -697,13 +701,13 @@ def choose_temperature(validation_errors, test_errors):
 kd.checks.lesson03.choose_temperature(choose_temperature);
 
 # %% [markdown]
-# The heat map above breaks this rule on purpose: its best cells are chosen on the test images they are shown on. That is why it carries no verdict, only rings.
+# The titles of the main figure, the heat map and the best temperatures below it break this rule on purpose: they are chosen on the test images they are shown on. That is why none of them carries a verdict.
 #
 # ## Takeaways
 #
-# - The temperature sets how much a student attends to classes that its teacher holds for nearly impossible. At 0 it sees a vote, at infinity all logits alike.
+# - The temperature sets how much a student attends to classes that its teacher holds for nearly impossible. At 0 it sees a vote, at infinity every logit counts alike.
 # - $T^2\,\mathrm{KL}$ tends to half the mean squared difference of centred logits, with an error of order $1/T$. The factor keeps the gradient's size; without it the soft part fades like $1/T^2$.
-# - Whether the temperature matters depends on the student's size. The cards above say how far our runs bear out both of Hinton's remarks. Try a few values on validation images, spaced like 1, 3, 10, 30; finer steps need more seeds than most of us run.
+# - How high you can go seems to depend on the student's size: compare the two panels of the main figure at both ends. (Narrow and wide students also had different recipes.) The cards above say how far our runs bear out both of Hinton's remarks. Try a few values on validation images, spaced like 1, 3, 10, 30; finer steps need more seeds than most of us run.
 # - Ask a trained student at $T = 1$, and look at its calibration if anyone will use its confidence.
 #
 # **Further reading.** Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015, sections 2, 2.1 and 3 · Kim et al., *Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge Distillation*, 2021 (the limit, and where a low temperature
