@@ -88,7 +88,7 @@ for column, digit in enumerate((2, 5, 8, 9)):
     axes[1, column].set(xticks=range(10), yticks=[0, 0.5, 1] if column == 0 else [], ylim=(0, 1))
 axes[1, 0].set_ylabel("probability, T = 4")
 without = labels != 3
-figure.suptitle(f"Of {without.sum():,} images without a 3, four in which the teacher finds most of one", fontsize=11, fontweight="bold", x=0.01, ha="left")
+figure.suptitle(f"Among {without.sum():,} images without a 3: of four digits, the one with most of a 3", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
     "Four images of the digits 2, 5, 8 and 9, each above a bar chart of the teacher's probabilities for the ten digits at temperature 4. The blue bar is the digit 3, of which the "
@@ -181,7 +181,7 @@ for row, (group, text) in enumerate(((found, "taken for a 3"), (missed, "taken f
     for axis in axes[row]:
         axis.axis("off")
 taken = torch.bincount(first_look[missed], minlength=10)
-said = ", ".join(f"{n} for a {digit}" for digit, n in sorted(enumerate(taken.tolist()), key=lambda item: -item[1])[:3] if n)
+said = ", ".join(f"{n} for {digit}" for digit, n in sorted(enumerate(taken.tolist()), key=lambda item: -item[1])[:3] if n)
 figure.suptitle(f"Never saw a 3, and calls {len(found)} of {len(threes)} of them by name", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
@@ -434,6 +434,7 @@ for side, value, away, where in ((-0.17, 4730, -8, "right"), (0.17, 1320, 8, "le
     axis.plot(side, value, marker="D", color=kd.plots.COLOURS["published"], linestyle="none")
     axis.annotate(f"Hinton 2015:\n{value:,}", (side, value), xytext=(away, -10), textcoords="offset points", ha=where, fontsize=9, color=kd.plots.COLOURS["published"])
 axis.axhline(8000, color="0.8", linewidth=0.8, zorder=0)
+axis.annotate("7 or 8 to\neverything", (3.2, 8000), xytext=(0, -4), textcoords="offset points", ha="right", va="top", fontsize=9, color="0.35")
 axis.set_xticks([1.25 * p + side for p in range(3) for side in (-0.17, 0.17)], ["before", "after"] * 3)
 axis.set(xlim=(-0.9, 3.2), ylim=(0, 11_500), yticks=range(0, 10_001, 2000), ylabel="errors among 10,000 test images")
 two = two_after.groupby("arm").errors.mean()
@@ -535,6 +536,8 @@ shifted_pupils = pd.concat(
     [after_shift(pupils[pupils.arm == arm], [1, 4, 7], three_share, few_class_student, few_classes | kind, axes=("seed",)) for arm, kind in kinds.items()],
     ignore_index=True,
 )
+learned = pupils.groupby("arm").training_errors.mean()
+print("training errors of the teachers, mean over seeds: " + ", ".join(f"{arm} {learned[arm]:.1f}" for arm in kinds))
 
 # %%
 words = {"big": "big, long", "big_fresh": "big, long, fresh images", "small_long": "small, long", "big_short": "big, briefly", "small": "small, briefly"}
@@ -557,7 +560,7 @@ right.set(xlabel="probability the teacher leaves\nto its other choices, T = 1", 
 right.legend(loc="upper left", fontsize=9, frameon=False, handlelength=2.4, labelspacing=0.2)
 on = pupils.groupby("arm")[["errors", "teacher_errors"]].mean()
 worse = on.errors["big"] > on.errors["small"] and on.teacher_errors["big"] < on.teacher_errors["small"]
-figure.suptitle("The better teacher is the worse one" if worse else "Here the better teacher is not the worse one", fontsize=11, fontweight="bold", x=0.01, ha="left")
+figure.suptitle("The network with fewer errors is the worse teacher" if worse else "Here the network with fewer errors is not the worse teacher", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
     "Left: a point a run, the teacher's own test errors against the errors of its student on all ten digits; squares are big teachers, circles small ones. Right: for each kind of teacher, the cumulative distribution over transfer "
@@ -767,7 +770,7 @@ for axis, metric, text in ((left, "errors", "errors among 10,000 test images"), 
     for x, value in zip((2.9, 3.3), published[metric]):
         axis.annotate(f"{value:g}", (x, value), xytext=(0, -16 if metric == "recall" else 8), textcoords="offset points", ha="center", fontsize=9, color=kd.plots.COLOURS["published"])
     axis.set_xticks([0, 1.6, 3.1], ["convol.\nteacher", "teacher of\nits own kind", "Hinton\n2015"])
-    axis.set(xlim=(-1.1, 3.7), ylim=(0, None if metric == "errors" else 109), ylabel=text)
+    axis.set(xlim=(-1.6, 3.9), ylim=(0, None if metric == "errors" else 109), ylabel=text)
 best = both.groupby("arm")[["errors", "recall"]].mean()
 left.set_title(f"{best.errors['soft']:.0f} errors after the shift,\n{best.errors['own']:.0f} with a teacher of its own kind", fontsize=10)
 right.set_title(f"3s found before any shift:\n{best.recall['before']:.0f} % and {best.recall['own_before']:.0f} %", fontsize=10)

@@ -327,7 +327,7 @@ kd.judge("04-controls-fail", runs)
 
 # %%
 sprint = dict(epochs=lesson.pick(smoke=1, quick=4, full=4), schedule="constant", watch_every=lesson.pick(smoke=1, quick=10, full=10))
-racers = {"hard": ("labels", "hard", "-"), "kl_1": ("softmax, T = 1", "soft", ":"), "kl_20": ("softmax, T = 20", "soft", "--"), "mse": ("logits", "soft", "-")}
+racers = {"hard": ("labels", "hard", "-."), "kl_1": ("softmax, T = 1", "soft", ":"), "kl_20": ("softmax, T = 20", "soft", "--"), "mse": ("logits", "soft", "-")}
 print("constant learning rates tried for each arm: 1e-3, 2e-3, 4e-3, by two seeds each; chosen for all: 4e-3")
 fast = kd.sweep(student, seeds=seeds, arm=[*racers], learning_rate=4e-3, **sprint, **scale)
 

@@ -196,7 +196,7 @@ for column, (other, index) in enumerate(doubt.items()):
     axes[1, column].set_yticks([1, 1e-3, 1e-6, 1e-9], ["1", "10⁻³", "10⁻⁶", "10⁻⁹"] if column == 0 else [""] * 4)
 axes[1, 0].set_ylabel("probability, T = 1")
 axes[1, 0].text(0.2, 5e-12, NAMES["plain"], color=SHADES["plain"], fontsize=9, fontweight="bold")
-axes[1, 1].text(0.2, 5e-12, "smoothed, ε = 0.1", color="#a84f80", fontsize=9, fontweight="bold")
+axes[1, 0].text(0.2, 1e-10, "smoothed, ε = 0.1", color="#a84f80", fontsize=9, fontweight="bold")
 axes[1, 2].text(-0.2, 7e-4, "ε/K", color="0.4", fontsize=9)
 apart = {kind: float(f"{contrast_of_others(said[kind], transfer.labels):.1g}") for kind in said}
 figure.suptitle(f"Likeliest over least likely other class: {apart['plain']:,.0f} times without smoothing, {apart['ls10']:,.0f} with (medians)", fontsize=10,
@@ -449,7 +449,7 @@ for value, source, height in ((17, "Müller 2019: 17", -0.42), (12, "Wagner 2025
     axis.annotate(source, (value, position + height), xytext=(8, 0), textcoords="offset points", color=kd.plots.COLOURS["published"], fontsize=9, va="center")
 axis.set_yticks(range(len(LOSSES)), LOSSES.values())
 axis.set_ylim(len(LOSSES) - 0.4, -0.6)
-axis.set_xlabel("← smoothed teacher's student is better · errors of 10,000 more than the plain teacher's · worse →")
+axis.set_xlabel("errors more than the plain teacher's student, of 10,000 (left of 0: the smoothed teacher's is better)", fontsize=9)
 at_one, at_twenty = effects["ls10", "both1"][1], effects["ls10", "teacher20"][1]
 axis.set_title(f"ε = 0.1, same teachers: {at_one:+.0f} errors at T = 1, {at_twenty:+.0f} with the teacher alone at 20".replace("-", "−"), fontsize=10)
 kd.plots.show(
@@ -472,7 +472,8 @@ kd.judge("05-temperature-turns-it", runs)
 kd.judge("05-harms-with-teacher-at-twenty", runs)
 
 # %% [markdown]
-# An INCONCLUSIVE card whose effect is "shown" has an interval that excludes zero and still holds the minimum effect written down beforehand: the direction is clear, the size is not, and the card says how many seeds would probably settle it, if the estimate holds.
+# An INCONCLUSIVE card whose effect is "shown" has an interval that excludes zero and still holds the minimum effect written down beforehand: the direction is clear, the size is not, and the card says how many seeds would probably settle it, if the estimate holds. A card this near its
+# bound can change its word with anything that shuffles the noise, other seeds or float32 in place of bfloat16; the interval is the result, the word a summary.
 #
 # The second card is about a *change*: a claim that $T$ moves the comparison against the smoothed teacher. It does not say on which side of zero one ends up, which is the business of the next card, exploratory like all that follow.
 
@@ -599,7 +600,7 @@ kd.judge("05-mueller-mnist", matching)
 kd.judge("05-more-than-permuted", runs)
 
 # %% [markdown]
-# And is it information at all, or only size? Smoothing makes logits small, so "$T = 20$" is hotter for a smoothed teacher than for a plain one. The figure shows how flat the targets are: the softmax at $T$ as its share of the largest possible entropy, $\log K$.
+# And is it information at all, or only size? Smoothing makes logits small, so "$T = 20$" is hotter for a smoothed teacher than for a plain one. The figure shows how far the targets are from flat: the share that the entropy of the softmax at $T$ lacks of the largest possible one, $\log K$.
 
 # %%
 grid = np.geomspace(0.5, 128, 60)
@@ -615,18 +616,18 @@ curves = {kind: [flatness(said[kind], T) for T in grid] for kind in SMOOTHING}
 same = float(np.interp(flatness(said["ls10"], 20), curves["plain"], grid))
 figure, axis = plt.subplots(figsize=(7, 3.4))
 for kind in SMOOTHING:
-    axis.plot(grid, curves[kind], color=SHADES[kind], linewidth=2)
-for kind, T, words, shift in (("plain", 5.0, NAMES["plain"], (12, -6)), ("ls10", 1.6, NAMES["ls10"], (8, 6)), ("ls20", 1.0, NAMES["ls20"], (-12, 14))):
-    axis.annotate(words, (T, flatness(said[kind], T)), xytext=shift, textcoords="offset points", color=SHADES[kind], fontweight="bold", ha="right" if shift[0] < 0 else "left")
-level = flatness(said["ls10"], 20)
-axis.plot([20, same], [level, level], color="0.5", linestyle=":", marker="o", markersize=4)
-axis.set(xscale="log", xlabel="T", ylabel="entropy of the targets / log K", ylim=(0, 1.05))
+    missing = [1 - value for value in curves[kind]]
+    axis.plot(grid, missing, color=SHADES[kind], linewidth=2)
+    axis.annotate(NAMES[kind], (grid[-1], missing[-1]), xytext=(6, -3), textcoords="offset points", color=SHADES[kind], fontweight="bold")
+level = 1 - flatness(said["ls10"], 20)
+axis.plot([20, same], [level, level], color="0.3", linestyle=":", linewidth=2, marker="o", markersize=5)
+axis.set(xscale="log", yscale="log", xlabel="T", ylabel="how far the targets are from flat:\n1 − entropy / log K")
 axis.set_xticks([1, 4, 20, 100], ["1", "4", "20", "100"])
 axis.minorticks_off()
-axis.set_title(f"T = 20 is to the teacher with ε = 0.1 what T = {same:.0f} is to the plain one")
+axis.set_title(f"Equally flat: T = 20 with ε = 0.1, T = {same:.0f} without (seed {first_seed})")
 kd.plots.show(
     figure,
-    "Mean entropy of the softened targets, as a share of the largest possible, against temperature on a logarithmic axis, one curve for each teacher. A dotted line joins the temperatures at which "
+    "How much of the largest possible entropy the softened targets lack, against temperature, both axes logarithmic, one curve for each teacher. A dotted line joins the temperatures at which "
     f"the teacher with smoothing 0.1 (T = 20) and the plain one (T = {same:.0f}) are equally flat.",
 )
 
