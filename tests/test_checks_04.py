@@ -103,6 +103,7 @@ def test_targets_from_rounded(capsys, wrong, hint):
         (lambda s, t: (centred(s) - centred(t)).pow(2).sum(1).mean(), "sums over the classes"),
         (lambda s, t: F.mse_loss(centred(s), centred(t)) / 2, "half of it"),
         (lambda s, t: 1.02 * F.mse_loss(centred(s), centred(t)), "Close, but not equal"),
+        (lambda s, t: (s - t).var(1).mean(), "divides by K - 1"),
     ],
 )
 def test_steadfast_loss(capsys, wrong, hint):

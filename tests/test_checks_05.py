@@ -129,6 +129,7 @@ def test_seeds_needed(capsys):
     for answer, hint in [
         ((17, 11.2), "leaves out the test images"),
         ((29, 11.2), "Rounded down"),
+        ((31, 11.2), "exactly 2.8"),
         ((625 / ((17 / 2.8) ** 2 - 16), 11.2), "round up"),
         ((18, 11.2), "only the seeds average out"),
         ((11, 11.2), "every second study"),

@@ -94,6 +94,10 @@ def steadfast_loss(function) -> bool:
                 standard(student), standard(teacher)
             ),
             "That sums over the classes; their mean is asked for.": right.sum(dim=1).mean(),
+            "That divides by K - 1, as `var` does unless told otherwise; the mean over the K classes is asked for.": right.sum(
+                dim=1
+            ).mean()
+            / (right.shape[1] - 1),
             "That is half of it: the factor of two belongs to the limit of T²·KL.": right.mean() / 2,
         },
     )

@@ -136,6 +136,9 @@ def seeds_needed(needed, floor) -> bool:
                 (reach * seeds / gap) ** 2
             ),
             "Rounded down, the power is not reached: round up.": math.floor(exact),
+            "That is 1.96 + 0.84 with more digits; take exactly 2.8 here.": math.ceil(
+                seeds**2 / ((gap / 2.8016) ** 2 - examples**2)
+            ),
             "Rounding comes last: seeds are whole, so round up.": exact,
             "That puts both spreads under the root of n; only the seeds average out.": math.ceil(
                 (seeds**2 + examples**2) * (reach / gap) ** 2

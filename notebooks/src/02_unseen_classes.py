@@ -22,7 +22,7 @@
 # 3s ever reaches it. Then show it a 3. Hinton, Vinyals and Dean (2015) report that their student was wrong on 133 of the 1,010 threes of the test set, and that most of these errors had
 # one cause: a single number in the last layer. With that number corrected it missed 14.
 #
-# It sounds like magic, and they chose the number on the test set. So we choose it without, we ask what students of the controls do after *their* correction, and we look for the
+# That sounds too good, and they chose the number on the test set. So we choose it without, we ask what students of the controls do after *their* correction, and we look for the
 # teacher with whom it fails. It is not the one you would expect.
 
 # %% tags=["parameters"]

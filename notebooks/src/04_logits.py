@@ -103,7 +103,7 @@ kd.plots.show(
 #
 # $$ \log p_k = z_k - \log \sum_j e^{z_j}, $$
 #
-# and the last term is one number for the whole image. Subtract the mean over the classes on both sides, and it cancels:
+# and the last term is one number for the whole image. Subtract the mean over the classes, written with a bar, on both sides, and it cancels:
 #
 # $$ \log p_k - \overline{\log p} = z_k - \bar z . $$
 #

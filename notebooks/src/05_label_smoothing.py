@@ -19,7 +19,7 @@
 # 40 minutes · needs [lesson 01](01_soft_targets.ipynb); [lesson 03](03_temperature.ipynb) helps · data: MNIST
 #
 # You want a good teacher, and somebody says: "Train it with label smoothing, it costs one argument and the teacher gets better." Somebody else says: "Whatever you do, not with label smoothing, it
-# makes useless teachers." Both can cite a paper. This is the most instructive quarrel in the field, because half of it is about facts and half about where each side writes a $T$. We settle for our scale what can be settled here, and count
+# makes useless teachers." Both can cite a paper. The quarrel is worth your time, because half of it is about facts and half about where each side writes a $T$. We settle for our scale what can be settled here, and count
 # the seeds that the rest would need.
 
 # %% tags=["parameters"]
