@@ -1,4 +1,4 @@
-"""What the inside of a network says, and objectives that match it: taps, similarity of layers, contrastive distillation."""
+"""What the inside of a network says, and objectives that match it: taps, similarity of layers, contrastive distillation; the networks of lesson 06."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Metric learning: objectives on embeddings, and how well an embedding finds images of classes nobody trained it on."""
+"""Metric learning: objectives on embeddings, how well an embedding finds images of classes nobody trained it on, and lesson 07's data and teachers."""
 
 import math
 from functools import lru_cache
@@ -42,9 +42,8 @@ def triplet_loss(embeddings: torch.Tensor, labels: torch.Tensor, margin: float =
         d = distances.clamp(NEAR, FAR)
         rare = -(width - 2) * d.log() - (width - 3) / 2 * (1 - d.pow(2) / 4).log()
         usable = ~same & (distances < FAR)
-        weight = F.softmax(rare.masked_fill(~usable, -math.inf), dim=1).nan_to_num(
-            0.0
-        )  # a row without usable negatives: 0
+        # A row without usable negatives has weight 0.
+        weight = F.softmax(rare.masked_fill(~usable, -math.inf), dim=1).nan_to_num(0.0)
     anchor, partner = positive.nonzero(as_tuple=True)
     hinge = F.relu(distances[anchor, partner][:, None] - distances[anchor] + margin)
     return (weight[anchor] * hinge).sum() / max(1, len(anchor))

@@ -216,9 +216,8 @@ def plain_cnn(
         for position, fan_out in enumerate(int(width * each) for each in widths):
             model.add_module(f"conv{depth}", nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False))
             model.add_module(f"norm{depth}", nn.BatchNorm2d(fan_out))
-            if position + 1 == len(
-                widths
-            ):  # max and ReLU may change places: the same function, on a quarter of the numbers
+            # Max and ReLU may change places: the same function, on a quarter of the numbers.
+            if position + 1 == len(widths):
                 model.add_module(f"pool{stage}", nn.MaxPool2d(2, ceil_mode=True))
             model.add_module(f"relu{depth}", nn.ReLU())
             fan_in, depth = fan_out, depth + 1

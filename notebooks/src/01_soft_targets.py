@@ -545,5 +545,5 @@ kd.checks.lesson01.permute_non_targets(permute_non_targets);
 # - Soft targets from just any network are not enough, or the twin's would do. Twin and teacher differ in architecture, training images and augmentation; this lesson does not say which of these counts.
 #
 # **Further reading.** Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015, sections 1 to 3 · Ba & Caruana, *Do Deep Nets Really Need to be Deep?*, 2014 (the same idea
-# with logits; [lesson 04](04_logits.ipynb)) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 ([lesson 05](05_label_smoothing.ipynb)) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help; lesson 09, planned) · Yuan et
+# with logits; [lesson 04](04_logits.ipynb)) · Müller, Kornblith & Hinton, *When Does Label Smoothing Help?*, 2019 ([lesson 05](05_label_smoothing.ipynb)) · Furlanello et al., *Born-Again Neural Networks*, 2018 (twins that do help; [lesson 09](09_many_teachers.ipynb)) · Yuan et
 # al., *Revisiting Knowledge Distillation via Label Smoothing Regularization*, 2020 (the reviewer of exercise 3).
