@@ -15,6 +15,7 @@ from kdcourse import claims, lesson
 from kdcourse.notebooks import (
     Source,
     clean,
+    is_current,
     keep_outputs,
     lesson_key,
     make,
@@ -124,7 +125,7 @@ def build(source: Source, *, profile="quick", record=False, force=False, root=No
     target = root / "notebooks" if record and profile == "quick" else root / "build" / "authoring"
     paths = [target / f"{source.slug}.ipynb", target / "solutions" / f"{source.slug}.ipynb"]
     fresh = [make(source, solved, profile) for solved in (False, True)]
-    current = read_lesson_record(results, profile, source.number).get("key") == lesson_key(source, root)
+    current = is_current(source, read_lesson_record(results, profile, source.number), root)
     if not force and current and all(keep_outputs(notebook, read(path)) for notebook, path in zip(fresh, paths)):
         for notebook, path in zip(fresh, paths):
             write(notebook, path)

@@ -6,7 +6,6 @@ lesson in the report).
 """
 
 import difflib
-import functools
 import hashlib
 import itertools
 import json
@@ -18,26 +17,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from kdcourse import lesson, recipe
-
-# The modules whose code decides what a lesson measures; the others only show it.
-NUMERIC = (
-    "data",
-    "models",
-    "losses",
-    "features",
-    "relations",
-    "metric",
-    "ensembles",
-    "training",
-    "study",
-    "teachers",
-    "controls",
-    "claims",
-    "inference",
-    "datafree",
-    "condense",
-)
+from kdcourse import keys, lesson
 
 
 @dataclass(frozen=True)
@@ -148,27 +128,8 @@ def code_hash(source: Source) -> str:
 
 
 def lesson_key(source: Source, root=None) -> str:
-    """sha256 of what decides a lesson's numbers: its code and the numeric modules by syntax tree, and the files in data/."""
-    root = Path(root or lesson.ROOT)
-    parts = [_syntax(text) for text in source.code()]
-    modules = [root / "kdcourse" / f"{name}.py" for name in NUMERIC]
-    parts += [f"{path.name}: {recipe.syntax(path.read_text(encoding='utf-8'))}" for path in modules if path.exists()]
-    for path in sorted((root / "data").rglob("*")):
-        if path.is_file() and path.suffix not in (".md", ".tmp", ".lock") and not path.name.endswith("-ubyte"):
-            parts.append(f"{path.relative_to(root).as_posix()} {_md5(path, path.stat().st_mtime_ns)}")
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _syntax(text: str) -> str:
-    try:
-        return recipe.syntax(text)
-    except SyntaxError:
-        return text  # a cell with magics
-
-
-@functools.cache
-def _md5(path: Path, modified: int) -> str:
-    return hashlib.md5(path.read_bytes()).hexdigest()
+    """sha256 of what decides a lesson's numbers, see `keys.lesson_key`."""
+    return keys.lesson_key(source.code(), root or lesson.ROOT)
 
 
 def profile_folder(results, profile: str, first_seed: int = 0) -> Path:
@@ -182,13 +143,18 @@ def read_lesson_record(results, profile: str, number: str, first_seed: int = 0) 
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
+def is_current(source: Source, record: dict, root=None) -> bool:
+    """Whether `record` was made from the lesson's code, the numeric code, the data and the shipped teachers as they are now."""
+    root = Path(root or lesson.ROOT)
+    used = record.get("teachers", {})
+    return record.get("key") == lesson_key(source, root) and used == keys.teacher_checksums(used, root)
+
+
 def stale_lessons(profile: str = "quick", root=None) -> list[Source]:
-    """The lessons whose code, numeric modules or data changed since their record in results/ (or that have none)."""
+    """The lessons whose record in results/ is no longer current (or that have none)."""
     root = Path(root or lesson.ROOT)
     return [
-        s
-        for s in lessons(root=root)
-        if read_lesson_record(root / "results", profile, s.number).get("key") != lesson_key(s, root)
+        s for s in lessons(root=root) if not is_current(s, read_lesson_record(root / "results", profile, s.number), root)
     ]
 
 

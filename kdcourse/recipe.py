@@ -1,6 +1,7 @@
 """What a trial depends on: the syntax trees of every function it reaches, and the values of every global."""
 
 import ast
+import contextlib
 import dis
 import functools
 import hashlib
@@ -45,6 +46,7 @@ def remember_sources(sources: dict[tuple, str]) -> None:
     _remembered.update(sources)
 
 
+@functools.lru_cache(maxsize=4096)
 def syntax(source: str) -> str:
     """A canonical text of the syntax tree, the same under every Python version; comments, docstrings and layout leave no trace."""
     return _dump(ast.parse(textwrap.dedent(source)))
@@ -135,7 +137,12 @@ def _installed(thing) -> bool:
     if module is None or module.__name__.split(".")[0] == _PACKAGE or module.__name__ == "__main__":
         return False
     file = getattr(module, "__file__", None)
-    return file is None or str(Path(file).resolve()).startswith(_INSTALLED)
+    return file is None or _from_library(file)
+
+
+@functools.lru_cache(maxsize=4096)
+def _from_library(file: str) -> bool:
+    return str(Path(file).resolve()).startswith(_INSTALLED)
 
 
 def _visit_code(thing, name: str, parts: dict, trail: tuple) -> None:
@@ -152,7 +159,7 @@ def _visit_code(thing, name: str, parts: dict, trail: tuple) -> None:
     thing = getattr(thing, "__func__", thing)
     source = _source(thing)
     parts[label] = hashlib.sha256(syntax(source).encode()).hexdigest()
-    variables = dict(thing.__globals__) | inspect.getclosurevars(thing).nonlocals
+    variables = dict(thing.__globals__) | _captured(thing)
     chains = _chains(source, _globals_read(thing.__code__) | set(thing.__code__.co_freevars))
     _visit_names(
         chains, thing.__module__, variables, parts, trail if trail[-1] == thing.__name__ else (*trail, thing.__name__)
@@ -213,7 +220,17 @@ def _assignment(module: str, name: str) -> str:
     return hashlib.sha256(_dump(defined).encode()).hexdigest()
 
 
-def _chains(source: str, roots: set[str]) -> set[tuple]:
+def _captured(function) -> dict:
+    """The variables of enclosing functions that `function` reads and that have a value by now."""
+    cells, values = dict(zip(function.__code__.co_freevars, function.__closure__ or ())), {}
+    for name, cell in cells.items():
+        with contextlib.suppress(ValueError):  # an empty cell
+            values[name] = cell.cell_contents
+    return values
+
+
+@functools.lru_cache(maxsize=4096)
+def _chains(source: str, roots: frozenset[str]) -> frozenset[tuple]:
     """Every dotted name read in a source that starts with one of `roots`, as tuples."""
     chains = set()
 
@@ -230,12 +247,13 @@ def _chains(source: str, roots: set[str]) -> set[tuple]:
                 visit(child)
 
     visit(ast.parse(textwrap.dedent(source)))
-    return chains
+    return frozenset(chains)
 
 
-def _globals_read(code) -> set[str]:
+@functools.lru_cache(maxsize=4096)
+def _globals_read(code) -> frozenset[str]:
     """The names that a code object and those nested in it look up globally."""
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    names = frozenset(step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
     return names.union(*(_globals_read(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
@@ -259,16 +277,26 @@ def _has_source(function) -> bool:
 
 def _source(function) -> str:
     """The source of a function, from memory in a worker process; a lambda's is its whole statement."""
+    if function.__module__.split(".")[0] == _PACKAGE:
+        return _package_source(inspect.unwrap(function).__code__)
     identity = _identity(function)
     if identity not in _remembered:
-        try:
-            source = textwrap.dedent(inspect.getsource(function))
-            ast.parse(source)
-        except (OSError, TypeError, SyntaxError) as problem:
-            raise ValueError(
-                f"the source of {function.__qualname__} cannot be read ({problem}); define it with def in a cell"
-            ) from problem
-        if function.__module__.split(".")[0] == _PACKAGE:
-            return source
-        _remembered[identity] = source
+        _remembered[identity] = _read_source(function)
     return _remembered[identity]
+
+
+@functools.lru_cache(maxsize=4096)
+def _package_source(code) -> str:
+    if code.co_filename.startswith("<"):  # inspect would search all loaded modules for it
+        raise ValueError(f"{code.co_name} was generated and has no source")
+    return _read_source(code)
+
+
+def _read_source(thing) -> str:
+    try:
+        source = textwrap.dedent(inspect.getsource(thing))
+        ast.parse(source)
+    except (OSError, TypeError, SyntaxError) as problem:
+        name = getattr(thing, "__qualname__", None) or thing.co_name
+        raise ValueError(f"the source of {name} cannot be read ({problem}); define it with def in a cell") from problem
+    return source

@@ -20,6 +20,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from tqdm import tqdm
 
 from kdcourse import data, lesson, training
+from kdcourse.keys import TEACHERS, teacher_checksums
 from kdcourse.recipe import describe, remember_sources, sources_of
 
 # glibc hands big buffers back to the system after every step and faults them in again; workers start with these instead.
@@ -54,7 +55,7 @@ def sweep(trial, *, seeds, jobs: int | None = None, **grid) -> pd.DataFrame:
         raise SweepError(_explain(trial, failures, len(missing)))
     results = [_recall(_path(trial, recipe, point), trial, recipe, point) for point in points]
     cost = sum(result["trial_seconds"] for result in results)
-    _note_cost({_key(recipe, point): result["trial_seconds"] for point, result in zip(points, results)})
+    _note({_key(recipe, point): result["trial_seconds"] for point, result in zip(points, results)})
     lesson.say(
         f"{len(points)} runs of {trial.__name__}: {len(points) - len(missing)} kept from before, {len(missing)} computed in "
         f"{time.perf_counter() - started:.0f} s (cold, all of them take {cost:.0f} s of one core)"
@@ -116,21 +117,23 @@ def _points(seeds, grid: dict) -> list[dict]:
 
 
 def _execute(trial, arguments: dict) -> dict:
-    """Run a trial on one thread, so that its result does not depend on who asked for it; note the data it read."""
-    threads, outer = torch.get_num_threads(), set(data.used)
+    """Run a trial on one thread, so that its result does not depend on who asked for it; note the data and shipped teachers it read."""
+    threads, outer, outer_shipped = torch.get_num_threads(), set(data.used), set(_used_shipped)
     data.used.clear()
+    _used_shipped.clear()
     torch.set_num_threads(1)
     started = time.perf_counter()
     try:
         result = trial(**arguments)
-        read = sorted(data.used)
+        read, shipped = sorted(data.used), sorted(_used_shipped)
     finally:
         torch.set_num_threads(threads)
         data.used.update(outer)
+        _used_shipped.update(outer_shipped)
     if not isinstance(result, dict):
         raise ValueError(f"{trial.__name__} returned a {type(result).__name__}; a trial returns a dict of metrics")
     fingerprints = {name: data.fingerprint(name) for name in read}
-    return {**result, "trial_seconds": round(time.perf_counter() - started, 3), "data": fingerprints}
+    return {**result, "trial_seconds": round(time.perf_counter() - started, 3), "data": fingerprints, "shipped": shipped}
 
 
 def _work(trial, arguments: dict, sources: dict, settings: lesson.Lesson) -> tuple[dict, str | None]:
@@ -194,7 +197,7 @@ def _explain(trial, failures, attempted: int) -> str:
 def _row(point: dict, result: dict) -> dict:
     row = dict(point)
     for name, value in result.items():
-        if name in ("recipe", "data"):
+        if name in ("recipe", "data", "shipped"):
             continue
         if isinstance(value, torch.Tensor):
             if value.ndim == 1:
@@ -206,8 +209,8 @@ def _row(point: dict, result: dict) -> dict:
     return row
 
 
-def _note_cost(seconds: dict[str, float]) -> None:
-    """Add these trials to what the lesson costs when nothing is cached, in its record."""
+def _note(seconds: dict[str, float]) -> None:
+    """In the lesson's record: what its trials cost when nothing is cached, and the shipped teachers that went into them."""
     folder = lesson.results_folder()
     if folder is None:
         return
@@ -215,10 +218,12 @@ def _note_cost(seconds: dict[str, float]) -> None:
     record = json.loads(path.read_text()) if path.exists() else {"lesson": lesson.current().number}
     _seen.update(seconds)
     record["cold_core_seconds"] = round(sum(_seen.values()), 1)
+    record["teachers"] = teacher_checksums(_used_shipped, lesson.ROOT)
     lesson.write_json(path, record)
 
 
 _seen: dict[str, float] = {}
+_used_shipped: set[str] = set()  # files in data/teachers/ that this process, or the trial it is in, has relied on
 
 
 # ---- one file a trial -------------------------------------------------------------------------------------------------
@@ -296,6 +301,9 @@ def _recall(path: Path, trial, recipe: str, arguments: dict) -> dict | None:
             continue
         if all(data.fingerprint(name) == found for name, found in result["data"].items()):
             data.used.update(result["data"])
+            _used_shipped.update(result.get("shipped", ()))
+            if candidate != path:
+                _used_shipped.add(candidate.name)
             return result
     return None
 
@@ -304,18 +312,13 @@ def _shipped(trial, recipe: str, arguments: dict) -> list[Path]:
     """Teachers that come with the course, found by recipe whatever the machine; $KDCOURSE_SHIPPED=0 ignores them."""
     if os.environ.get("KDCOURSE_SHIPPED") == "0":
         return []
-    return [lesson.ROOT / "data" / "teachers" / f"{trial.__name__}-{recipe_key(recipe, arguments)[:32]}.safetensors"]
+    return [lesson.ROOT / TEACHERS / f"{trial.__name__}-{recipe_key(recipe, arguments)[:32]}.safetensors"]
 
 
 def ship(trial, **arguments) -> Path:
     """Put a finished trial among the teachers that come with the course; returns its file there."""
     result = run(trial, **arguments)
-    target = (
-        lesson.ROOT
-        / "data"
-        / "teachers"
-        / f"{trial.__name__}-{recipe_key(describe(trial), arguments)[:32]}.safetensors"
-    )
+    target = lesson.ROOT / TEACHERS / f"{trial.__name__}-{recipe_key(describe(trial), arguments)[:32]}.safetensors"
     target.parent.mkdir(parents=True, exist_ok=True)
     _save(target, result)
     return target

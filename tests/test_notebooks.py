@@ -1,13 +1,17 @@
 """Sources become notebooks: exercises and solutions, what is stale, what is executed, and how a failure ends."""
 
+import ast
+import inspect
 import subprocess
 import sys
+import textwrap
 
 import nbformat
 import pytest
 from fake_course import edit, executions, write_lesson
 
-from kdcourse import execution, notebooks
+import kdcourse as kd
+from kdcourse import execution, keys, notebooks, recipe
 
 
 @pytest.fixture
@@ -111,29 +115,107 @@ def test_lessons_by_number_slug_or_path(course):
 # ---- staleness: nothing is executed ----
 
 
-def test_key_ignores_prose_and_comments_but_not_code_modules_and_data(course):
+def test_key_ignores_prose_and_comments_but_not_code_and_data(course):
     root = _root(course)
     key = notebooks.lesson_key(_source(course), root)
     edit(course, "Some prose.", "Other prose.")
     edit(course, "6 * 7", "6 * 7  # forty-two")
     assert notebooks.lesson_key(_source(course), root) == key
     edit(course, "6 * 7", "6 * 8")
-    changed = notebooks.lesson_key(_source(course), root)
-    assert changed != key
-    (root / "kdcourse").mkdir()
-    (root / "kdcourse" / "losses.py").write_text('"""Losses."""\nX = 1\n')
-    with_module = notebooks.lesson_key(_source(course), root)
-    assert with_module != changed
-    (root / "kdcourse" / "losses.py").write_text('"""All losses."""\nX = 1  # one\n')
-    assert notebooks.lesson_key(_source(course), root) == with_module
-    (root / "kdcourse" / "losses.py").write_text('"""Losses."""\nX = 2\n')
-    assert notebooks.lesson_key(_source(course), root) != with_module
     before = notebooks.lesson_key(_source(course), root)
-    (root / "data").mkdir()
+    assert before != key
+    (root / "data" / "teachers").mkdir(parents=True)
     (root / "data" / "README.md").write_text("where the data come from")
+    (root / "data" / "teachers" / "teacher-1.safetensors").write_bytes(b"1")
     assert notebooks.lesson_key(_source(course), root) == before
     (root / "data" / "digits.gz").write_bytes(b"1")
     assert notebooks.lesson_key(_source(course), root) != before
+
+
+MODULES = {
+    "losses": """
+        import math
+        SCALE = 2
+        def soft(x):
+            return SCALE * helper(x)
+        def hard(x):
+            return x
+        class Loss:
+            def __call__(self, x):
+                return hard(x)
+    """,
+    "models": """
+        SIZES = {"small": 1}
+        DEPTH: int = 3
+        def helper(x):
+            return SIZES["small"] * x
+        def other(x):
+            return DEPTH
+        SIZES.update(large=2)
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "counts"),
+    [
+        ("losses", "SCALE = 2", "SCALE = 3", True),  # a constant of what the cell calls
+        ("losses", "return SCALE", "return 2 + SCALE", True),
+        ("models", "* x", "* x * x", True),  # another module's function
+        ("models", '"small": 1', '"small": 2', True),  # its constant
+        ("models", "large=2", "large=3", True),  # a statement that acts on that constant
+        ("losses", "import math", '"""Losses."""', False),
+        ("losses", "SCALE = 2", "SCALE = 2  # doubled", False),
+        ("losses", "return x", "return x + 1", False),  # nothing that the cell names leads there
+        ("models", "DEPTH: int = 3", "DEPTH: int = 4", False),
+    ],
+)
+def test_key_follows_names_through_the_numeric_modules(course, module, old, new, counts):
+    root = _root(course)
+    edit(course, "6 * 7", "kd.losses.soft(6)")
+    (root / "kdcourse").mkdir()
+    for name, text in MODULES.items():
+        (root / "kdcourse" / f"{name}.py").write_text(textwrap.dedent(text))
+    before = notebooks.lesson_key(_source(course), root)
+    edit(root / "kdcourse" / f"{module}.py", old, new)
+    assert (notebooks.lesson_key(_source(course), root) != before) == counts
+
+
+def test_every_lesson_reaches_all_that_its_trials_depend_on():
+    """Held against the other way of finding dependencies: the recipe of a trial follows values, the key of a lesson follows names."""
+    paths = [notebooks.lesson.ROOT / "kdcourse" / f"{name}.py" for name in keys.NUMERIC]
+    found = {part.split(": ", 1)[1] for part in keys.reach(["kd.run(kd.features.teacher, seed=0)"], paths)}
+    parts = {}
+    recipe._visit(kd.features.teacher, "teacher", parts, ("teacher",))
+    modules = [kd.data, kd.models, kd.losses, kd.training, kd.features]
+    functions = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if inspect.isfunction(value) and f"{value.__module__}.{value.__qualname__}" in parts
+    ]
+    assert len(functions) > 15
+    for function in functions:
+        definition = ast.unparse(ast.parse(inspect.getsource(function)))
+        assert recipe.syntax(definition) in found, function.__qualname__
+
+
+def test_a_record_goes_stale_with_the_shipped_teachers_it_used_and_no_others(course):
+    root = _root(course)
+    folder = root / "data" / "teachers"
+    folder.mkdir(parents=True)
+    (folder / "teacher-1.safetensors").write_bytes(b"1")
+    record = {
+        "key": notebooks.lesson_key(_source(course), root),
+        "teachers": keys.teacher_checksums(["teacher-1.safetensors"], root),
+    }
+    assert notebooks.is_current(_source(course), record, root)
+    (folder / "teacher-2.safetensors").write_bytes(b"2")
+    assert notebooks.is_current(_source(course), record, root)
+    (folder / "teacher-1.safetensors").write_bytes(b"other")
+    assert not notebooks.is_current(_source(course), record, root)
+    (folder / "teacher-1.safetensors").unlink()
+    assert not notebooks.is_current(_source(course), record, root)
 
 
 def test_check_of_a_lesson_never_built(course):
@@ -214,9 +296,9 @@ def test_build_executes_when_a_numeric_module_changed(course):
     (root / "kdcourse").mkdir()
     (root / "kdcourse" / "__init__.py").write_text("")
     module = root / "kdcourse" / "losses.py"
-    module.write_text("X = 1\n")
+    module.write_text("def write(text):\n    return 1\n")
     _build(course)
-    module.write_text("X = 2\n")
+    module.write_text("def write(text):\n    return 2\n")
     count = executions(root)
     assert "executed" in _build(course)
     assert executions(root) == count + 2

@@ -1,6 +1,8 @@
 """Sweeps: what makes a cached trial valid, what does not, and what survives damage, failures and kill -9."""
 
+import hashlib
 import importlib
+import json
 import os
 import signal
 import subprocess
@@ -276,6 +278,20 @@ def test_shipped_teachers_are_used_whatever_the_machine_unless_asked_not_to(tria
     monkeypatch.setenv("KDCOURSE_SHIPPED", "0")
     study.run(module.teacher, seed=3)
     assert (tmp_path / "elsewhere" / "teacher").exists()
+
+
+def test_the_record_names_the_shipped_teachers_that_trials_relied_on(trials, tmp_path, monkeypatch):
+    monkeypatch.setattr(lesson, "ROOT", tmp_path)
+    monkeypatch.setattr(study, "_used_shipped", set())
+    module = trials()
+    shipped = study.ship(module.teacher, seed=1)
+    monkeypatch.setenv("KDCOURSE_CACHE", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("KDCOURSE_RESULTS", str(tmp_path / "results"))
+    for _ in range(2):  # computed, then recalled by another process
+        study._used_shipped.clear()
+        study.sweep(module.student, seeds=[1, 2])
+        record = json.loads((tmp_path / "results" / "quick" / "lesson---.json").read_text())
+        assert record["teachers"] == {shipped.name: hashlib.md5(shipped.read_bytes()).hexdigest()}
 
 
 def test_results_do_not_depend_on_the_caller_s_threads(trials):
