@@ -76,7 +76,7 @@ def by_class(p, count, order):
         (lambda p, n: by_class(p, n, lambda c: c.argsort()), "the least sure"),
         (lambda p, n: by_class(p, n, lambda c: torch.arange(len(c))), "the first ones"),
         (lambda p, n: ~balance(p, n), "Turned round"),
-        (lambda p, n: balance(p, n)[:-1], "expected (180,)"),
+        (lambda p, n: balance(p, n)[:-1], "expected (90,)"),
     ],
 )
 def test_balance(capsys, wrong, hint):

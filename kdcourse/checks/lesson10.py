@@ -60,43 +60,35 @@ def balance(function) -> bool:
     logits = 2 * torch.randn(90, 4, generator=generator, dtype=torch.float64) + torch.tensor([2.0, 0.5, 0.0, -0.5])
     logits[logits.argmax(dim=1) == 0] *= 2  # an easy class
     p = F.softmax(logits, dim=1)
-    counts = (5, 15)  # the rarest class has fewer than 15
+    count = 15  # the rarest class has fewer
+    confidence, predicted = p.max(dim=1)
 
-    def masks(choose):
-        return torch.cat([torch.zeros(len(p)).index_fill(0, choose(count), 1.0) for count in counts])
+    def mask(index):
+        return torch.zeros(len(p)).index_fill(0, index, 1.0)
 
     def of_each_class(order):
-        """The first `count` rows of each predicted class after sorting its confidences by `order`."""
-        confidence, predicted = p.max(dim=1)
+        """The first `count` of each predicted class after sorting its confidences by `order`."""
         rows = [(predicted == k).nonzero().flatten() for k in range(4)]
-        return lambda count: torch.cat([mine[order(confidence[mine])][:count] for mine in rows])
+        return mask(torch.cat([mine[order(confidence[mine])][:count] for mine in rows]))
 
-    def answer(count):
+    def answer():
         found = function(p.clone(), count)
-        if isinstance(found, torch.Tensor) and found.dtype == torch.int64 and found.ndim == 1 and len(found) < len(p):
-            return torch.zeros(len(p)).index_fill(0, found, 1.0)  # an index says the same
-        return found
+        index = isinstance(found, torch.Tensor) and found.dtype == torch.int64 and found.ndim == 1 and len(found) < len(p)
+        return mask(found) if index else found  # an index says the same as a mask
 
-    def both():
-        found = [answer(count) for count in counts]
-        for mine in found:
-            if not isinstance(mine, torch.Tensor) or mine.shape != (len(p),):
-                return mine  # compare says what was expected
-        return torch.cat([mine.double() for mine in found])
-
-    right = masks(lambda count: most_confident(p, count))
+    right = mask(most_confident(p, count))
     return compare(
-        both,
+        answer,
         right,
         {
-            "Those are the surest of all classes together: the easy classes crowd out the others again.": masks(
-                lambda count: p.max(dim=1).values.argsort(descending=True)[: 4 * count]
+            "Those are the surest of all classes together: the easy classes crowd out the others again.": mask(
+                confidence.argsort(descending=True)[: 4 * count]
             ),
-            "Those are the highest probabilities of each column. Where a class is rare, its column also holds images that were predicted to be something else.": masks(
-                lambda count: torch.cat([p[:, k].argsort(descending=True)[:count] for k in range(4)])
+            "Those are the highest probabilities of each column. Where a class is rare, its column also holds images that were predicted to be something else.": mask(
+                torch.cat([p[:, k].argsort(descending=True)[:count] for k in range(4)])
             ),
-            "Those are the least sure ones: sort the other way round.": masks(of_each_class(lambda confidence: confidence.argsort())),
-            "Those are the first ones of each class, not the surest.": masks(of_each_class(lambda confidence: torch.arange(len(confidence)))),
+            "Those are the least sure ones: sort the other way round.": of_each_class(lambda sure: sure.argsort()),
+            "Those are the first ones of each class, not the surest.": of_each_class(lambda sure: torch.arange(len(sure))),
             "Turned round: True is for the images to keep.": 1 - right,
         },
     )
