@@ -637,7 +637,9 @@ def surest_of_each_class(probabilities, count):
     keep = torch.zeros(len(probabilities), dtype=torch.bool)
     for k in range(probabilities.shape[1]):
         rows = (predicted == k).nonzero().flatten()
-        keep[...] = True
+        sure = confidence[rows]
+        order = ...
+        keep[rows[order[:count]]] = True
     return keep
 
 
@@ -648,7 +650,9 @@ def surest_of_each_class(probabilities, count):
     keep = torch.zeros(len(probabilities), dtype=torch.bool)
     for k in range(probabilities.shape[1]):
         rows = (predicted == k).nonzero().flatten()
-        keep[rows[confidence[rows].argsort(descending=True)[:count]]] = True
+        sure = confidence[rows]
+        order = sure.argsort(descending=True)
+        keep[rows[order[:count]]] = True
     return keep
 
 
