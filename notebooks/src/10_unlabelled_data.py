@@ -50,70 +50,79 @@ kd.claims.announce("10")
 # %% [markdown]
 # ## One network, many answers
 #
-# Our **labelled** images are the first thousand of each data set, halved to 14×14 pixels. Behind them come the **unlabelled** ones, nine thousand in the quick profile. Their labels exist, and we hide them from all training; we look at them only to count how many of the teacher's labels are right. (In the full profile there are 59,000, as many as the data sets have, at 28×28 pixels. As everything was chosen with the last 10,000 training images, the quick profile leaves those alone.)
+# Our **labelled** images are the first thousand of each data set. Behind them come the **unlabelled** ones, nine thousand in the quick profile. Their labels exist, and we hide them from all training; we look at them only to count how many of the teacher's labels are right. (In the full profile there are 59,000 of them, all that the data sets have. As everything was chosen
+# with the last 10,000 training images, the quick profile leaves those alone.)
 #
-# The **teacher** is a small convolutional network. It is no straw man: it sees each of its thousand images a hundred times, each time turned, zoomed and shifted a little (and on Fashion-MNIST mirrored half of the time), with dropout before its last layer. How much of it, and how long to train, was chosen for the *teacher*, on validation images.
+# The **teacher** is a small convolutional network that halves its images and has two layers of convolutions. It is no straw man: it sees each of its thousand images fifty times, each time turned, zoomed and shifted a little (and on Fashion-MNIST mirrored half of the time). How much of that, the learning rate, the layers and the time were chosen for the *teacher*, on validation images; so was to
+# leave dropout away. Twice as long does not make it much better, as you will see.
 #
-# A **view** is one such transform: a turn, a zoom and a shift. Let us ask the teacher about unlabelled images through eight views. The first view is the image as it is.
+# A **view** is one such transform: a turn, a zoom and a shift. Let us ask the teacher about unlabelled images through sixteen of them. The first view is the image as it is.
 
 # %%
 NAMES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 scale = dict(
-    factor=lesson.pick(smoke=2, quick=2, full=1),  # images are made smaller by this factor
+    factor=lesson.pick(smoke=2, quick=2, full=1),  # networks make their images smaller by this factor
     known=lesson.pick(smoke=200, quick=1_000, full=1_000),  # images with labels
     pool=lesson.pick(smoke=600, quick=10_000, full=60_000),  # these and the ones without
-    width=lesson.pick(smoke=4, quick=8, full=32),  # of the first convolution
-    steps=lesson.pick(smoke=20, quick=800, full=10_000),  # of training, for teachers and students alike
-    look=lesson.pick(smoke=4, quick=8, full=16),  # views that the teacher is asked through
+    width=lesson.pick(smoke=4, quick=16, full=32),  # of the first convolution
+    steps=lesson.pick(smoke=20, quick=400, full=8_000),  # of training, for teachers and students alike
+    look=lesson.pick(smoke=4, quick=16, full=16),  # views that the teacher is asked through
     part="test",  # who is judged on; everything was chosen on "validation"
 )
-pixels = 2 // scale["factor"]  # one pixel of a halved image
-NOISE = dict(
-    mnist=dict(turn=12.0, zoom=0.12, shift=1.0 * pixels, mirror=False),
-    fashion_mnist=dict(turn=12.0, zoom=0.12, shift=1.0 * pixels, mirror=True),
+NOISE = dict(  # limits of the random transforms: degrees, share of the size, pixels
+    mnist=dict(turn=12.0, zoom=0.12, shift=2.0, mirror=False),
+    fashion_mnist=dict(turn=5.0, zoom=0.05, shift=1.0, mirror=True),
 )
-DROPOUT = 0.3
 seeds = lesson.seeds(smoke=1, quick=5, full=3)
 
 
-def material(dataset, factor, known, pool, part):
+def material(dataset, known, pool, part):
     """The images with labels; all images for training, these first; the judged images."""
     whole = kd.load(dataset)
     _, validation = kd.hold_out(whole.train)
-    everything, judged = (kd.data.shrink(split, factor) for split in (whole.train[:pool], {"test": whole.test, "validation": validation}[part]))
+    everything, judged = whole.train[:pool], {"test": whole.test, "validation": validation}[part]
     return everything[:known], everything, judged
 
 
-def network(seed, width, factor, dropout):
-    return kd.models.cnn(width, 2 * width, 4 * width, size=28 // factor, dropout=dropout, seed=seed)
+def network(seed, width, factor):
+    """Images are made smaller inside, so that they are turned and shifted while they are still sharp."""
+    widths = (width, 2 * width) if factor > 1 else (width, 2 * width, 4 * width)
+    return torch.nn.Sequential(torch.nn.AvgPool2d(factor), kd.models.cnn(*widths, size=28 // factor, seed=seed))
 
 
 def train(model, split, steps, seed, noise):
     """Cross-entropy with the split's labels, hard or soft, for about `steps` batches; `noise`: the limits of random transforms, or None."""
     augment = kd.unlabelled.random_transform(**noise) if noise else None
     epochs = max(1, round(steps / -(-len(split) // 128)))
-    return kd.fit(model, split, kd.losses.hard_labels(), epochs=epochs, batch_size=128, learning_rate=5e-3, seed=seed, augment=augment)
+    return kd.fit(model, split, kd.losses.hard_labels(), epochs=epochs, batch_size=128, learning_rate=1e-2, seed=seed, augment=augment)
 
 
-def teacher(seed, dataset, noise, dropout, steps, width, look, factor, known, pool, part):
+def disturbed(judged, noise):
+    """The judged images, each with one random transform of its own, the same for everybody."""
+    augment, generator = kd.unlabelled.random_transform(**noise), torch.Generator().manual_seed(0)
+    return kd.Split(torch.cat([augment(part, generator)[0] for part in judged.images.split(1000)]), judged.labels)
+
+
+def teacher(seed, dataset, noise, steps, width, look, factor, known, pool, part):
     """A network from the labelled images alone: its answers to all training images, plain and through `look` views, and who of the judged ones is right."""
-    labelled, everything, judged = material(dataset, factor, known, pool, part)
-    model = network(seed, width, factor, dropout)
+    labelled, everything, judged = material(dataset, known, pool, part)
+    model = network(seed, width, factor)
     record = train(model, labelled, steps, seed, noise)
-    through = kd.unlabelled.views(look, seed, **noise)
-    each = kd.unlabelled.answers(model, everything.images, through)  # [views, pool, classes]
+    record |= {"correct": kd.correct(model, judged), "weights": model.state_dict()}
+    if look == 0:  # nobody will ask
+        return record
+    record["correct_disturbed"] = kd.correct(model, disturbed(judged, noise))
+    each = kd.unlabelled.answers(model, everything.images, kd.unlabelled.views(look, seed, **noise))  # [views, pool, classes]
     together = each.cumsum(dim=0) / torch.arange(1, look + 1)[:, None, None]
-    record |= {"single": each[0], "views": together[-1], "weights": model.state_dict(), "correct": kd.correct(model, judged)}
-    record["correct_views"] = kd.unlabelled.transform_ensemble(model, judged.images, through).argmax(dim=1) == judged.labels
     for name, answers in (("alone", each), ("together", together)):  # errors of the labels for images without labels, as if we had looked
         wrong = answers[:, known:].argmax(dim=2) != everything.labels[known:]
         record[f"labels_{name}"] = (10_000 * wrong.double().mean(dim=1)).tolist()
-    return record
+    return record | {"single": each[0], "views": together[-1]}
 
 
 def settings(dataset):
     """All that a teacher is trained with, by name."""
-    return dict(dataset=dataset, noise=NOISE[dataset], dropout=DROPOUT, **scale)
+    return dict(dataset=dataset, noise=NOISE[dataset], **scale)
 
 
 teachers = {dataset: kd.sweep(teacher, seeds=seeds, **settings(dataset)) for dataset in NAMES}
@@ -123,13 +132,13 @@ teachers = {dataset: kd.sweep(teacher, seeds=seeds, **settings(dataset)) for dat
 def rebuilt(seed, dataset):
     """The teacher of a run, ready to be asked, with its answers."""
     found = kd.run(teacher, seed=seed, **settings(dataset))
-    model = network(seed, scale["width"], scale["factor"], DROPOUT)
+    model = network(seed, scale["width"], scale["factor"])
     model.load_state_dict(found["weights"])
     return model.eval(), found
 
 
 model, found = rebuilt(first_seed, "mnist")
-_, everything, _ = material("mnist", *(scale[name] for name in ("factor", "known", "pool", "part")))
+_, everything, _ = material("mnist", *(scale[name] for name in ("known", "pool", "part")))
 unlabelled = everything[scale["known"] :]
 through = kd.unlabelled.views(scale["look"], first_seed, **NOISE["mnist"])
 plain, mean = (found[name][scale["known"] :] for name in ("single", "views"))
@@ -137,10 +146,10 @@ other = (plain.argmax(dim=1) != mean.argmax(dim=1)).nonzero().flatten()
 shown = other[:: max(1, len(other) // 3)][:3]
 each = kd.unlabelled.answers(model, unlabelled.images[shown], through)  # [views, 3, 10]
 
-columns = scale["look"]
+columns = min(7, scale["look"])
 figure, axes = plt.subplots(len(shown), columns + 1, figsize=(8, 1.25 * len(shown) + 0.5), squeeze=False)
 for row, index in enumerate(shown.tolist()):
-    for column, view in enumerate(through):
+    for column, view in enumerate(through[:columns]):
         axis = axes[row, column]
         axis.imshow(kd.unlabelled.transform(unlabelled.images[index : index + 1], **view)[0, 0], vmin=0, vmax=1)
         sure, said = each[column, row].max(dim=0)
@@ -160,8 +169,9 @@ figure.suptitle(
 )
 kd.plots.show(
     figure,
-    "Three unlabelled digits, one in each row, seen through several views: first as it is, then turned, zoomed and shifted a little. Above each view what the teacher says and "
-    "how sure it is; at the end of the row the mean answer, and the hidden label. In each row the first answer and the mean name different digits.",
+    "Three unlabelled digits, one in each row, seen through several views: first as it is, then turned, zoomed and shifted a little. Above each view what the "
+    "teacher says and how sure it is; at the end of the row the mean answer of all views, and the hidden label. In each row the first answer and the mean name "
+    "different digits.",
 )
 
 # %% [markdown]
@@ -212,8 +222,8 @@ for name, target in targets.items():
     print(f"gradient towards {name:20s}", [round(g, 2) + 0.0 for g in logits.grad.tolist()])
 
 # %% [markdown]
-# A student from fresh weights is not in that position at the start, but it ends there if nothing else teaches it. There are three ways out, and the lesson tests two of them and controls for the third: a *better target* (views), a *harder exercise* (the student must give the teacher's answer for a disturbed image, where the teacher itself might have failed), and plain *smoothing*: a
-# new network that fits nine thousand noisy labels cannot reproduce each of their errors.
+# A student from fresh weights is not in that position at the start, but training moves it there if nothing else teaches it. There are two ways out, and the lesson tests both: a *better target* (views), and a *harder exercise* (give the teacher's answer for a disturbed image, on which the teacher itself might have failed: **noise on the student**). Beside them stands a third that needs no idea at
+# all: a new network that fits nine thousand labels cannot reproduce each of their errors, and what it cannot reproduce it may get right.
 #
 # How many views does it take? We know the hidden labels, so we count the errors of the labels, for each view by itself and for the mean of the first $V$.
 
@@ -246,39 +256,45 @@ kd.plots.show(
 #
 # ## The experiment
 #
-# What would have to be true? If labels from the teacher are worth something, a student that learns from them makes fewer errors than the teacher. That alone is cheap to get: the student may simply have been trained longer. So there is a second comparison, with the teacher's recipe at twice the steps, as much training as teacher and student have together. If the *views* matter, a
-# student of the mean beats a student of the plain answers. If *noise* matters, a student that learns the same labels on clean images, without dropout, falls behind.
+# What would have to be true? If labels from the teacher are worth something, a student that learns from them makes fewer errors than the teacher. That alone is cheap to get: the student is one more training. So there is a second comparison, with the teacher's recipe at twice the steps, as much training as teacher and student have together. If the *views* matter, a
+# student of the mean beats a student of the plain answers.
 #
-# All students of a seed start from the same weights, those that their teacher had at its start, and see the same images in the same order for the same number of steps, and the thousand labelled images are among them with their true labels. Whatever is not said about a student is as in the teacher's recipe, which was tuned for the teacher; the students got no tuning of
-# their own. One consequence saves an arm: a student of the labelled images alone, with as many steps, *is* the teacher.
+# And *noise*? The students of one kind learn on clean images, those of the other kind see each image turned, zoomed and shifted anew in each step, within the limits that their teacher had, and must give the label that the teacher gave in peace. Xie et al. report two things of noise: that the accuracy consistently drops when it is removed, and above all that it makes students robust, with
+# 28.3 instead of 45.7 mean corruption error on disturbed ImageNet images. So we ask for both: errors on test images as they are, and on **disturbed** test images, each transformed once, at random, by the same limits.
+#
+# All students of a seed start from the same weights, which are also those of their teacher at its start, see the same images in the same order for as many steps as the teacher took, and learn the true labels of the thousand labelled images among the others. The recipe is the teacher's, tuned for the teacher, and the students got no tuning of their own but for one choice: for the first
+# claim each data set may send the better of its two students, with noise or without, as chosen on validation images: **with noise on MNIST, without on Fashion-MNIST**. All other students, and both of the second claim, learn without noise. (A student of the labelled images alone, with noise and as many steps, would be the teacher itself, to the last bit.)
 
 
 # %%
-ARMS = dict(  # what differs from: hard labels from the mean of the views, learned with noise
+BETTER = {"mnist": "noisy", "fashion_mnist": "views"}  # which of the two students of the views answers for its data set
+ARMS = dict(  # what differs from: hard labels, the mean of the views, no noise
     views=dict(),
     single=dict(asked="single"),
-    quiet=dict(noisy=False),
+    noisy=dict(noisy=True),
     truth=dict(asked="truth"),  # the hidden labels: what more labels would have given
     soft=dict(soft=True),
     shuffled=dict(soft=True, change="shuffled"),
     sure=dict(threshold=0.9),
-    untrained=dict(asked="untrained"),
 )
 
 
-def student(seed, asked="views", soft=False, noisy=True, threshold=0.0, change="none", foreign="", share=1.0, **scale):
-    """A network that learns the labelled images' labels and its teacher's labels for the others, where it is sure enough, in `share` of the teacher's steps; who of the judged ones is right."""
-    dataset, known = scale["dataset"], scale["known"]
-    labelled, everything, judged = material(dataset, *(scale[name] for name in ("factor", "known", "pool", "part")))
+def student(seed, asked="views", soft=False, noisy=False, threshold=0.0, change="none", foreign="", share=1.0, shake=False, **scale):
+    """A network that learns the labelled images' labels and its teacher's labels for the others, where that is sure enough; who of the judged ones is right.
+
+    `share`: of the teacher's steps. `foreign`: a kind of images that do not belong, as many as there are without labels. `shake`: judge it on disturbed images too.
+    """
+    known = scale["known"]
+    labelled, everything, judged = material(*(scale[name] for name in ("dataset", "known", "pool", "part")))
     images, classes = everything.images, 10
     if asked == "truth":
         answers = F.one_hot(everything.labels, classes).float()
     elif asked == "untrained":
-        answers = F.softmax(kd.predict_logits(network(seed + 10_000, scale["width"], scale["factor"], 0.0), images), dim=1)
+        answers = F.softmax(kd.predict_logits(network(seed + 10_000, scale["width"], scale["factor"]), images), dim=1)
     else:
         answers = kd.run(teacher, seed=seed, **scale)[asked]
     if foreign:
-        images = torch.cat([images, foreign_images(foreign, **scale)])
+        images = torch.cat([images, foreign_images(foreign, scale["pool"] - known)])
         answers = torch.cat([answers, kd.run(said_of_strangers, seed=seed, foreign=foreign, **scale)[asked]])
     guessed = answers[known:]
     if change == "shuffled":
@@ -289,55 +305,61 @@ def student(seed, asked="views", soft=False, noisy=True, threshold=0.0, change="
         keep = torch.zeros_like(keep).index_fill(0, chosen, True)
     targets = torch.cat([F.one_hot(labelled.labels, classes).float(), guessed[keep]])
     split = kd.Split(torch.cat([labelled.images, images[known:][keep]]), targets if soft else targets.argmax(dim=1))
-    model = network(seed, scale["width"], scale["factor"], scale["dropout"] if noisy else 0.0)
+    model = network(seed, scale["width"], scale["factor"])
     record = train(model, split, round(share * scale["steps"]), seed, scale["noise"] if noisy else None)
-    return record | {"correct": kd.correct(model, judged), "kept": int(keep.sum())}
+    record |= {"correct": kd.correct(model, judged), "kept": int(keep.sum())}
+    return record | ({"correct_disturbed": kd.correct(model, disturbed(judged, scale["noise"]))} if shake else {})
 
 
-def foreign_images(foreign, dataset, factor, known, pool, **others):
-    """As many images that do not belong as there are unlabelled ones."""
-    whole = kd.load("mnist" if foreign == "halves" else foreign).train
-    strangers = kd.data.shrink(whole[: pool - known + (foreign == "halves")], factor).images
+def foreign_images(foreign, count):
+    """Images that do not belong: another data set's, or "halves", the upper half of one digit on the lower half of the next."""
     if foreign != "halves":
-        return strangers
-    middle = strangers.shape[2] // 2
-    return torch.cat([strangers[:-1, :, :middle], strangers[1:, :, middle:]], dim=2)  # the upper half of one digit, the lower half of the next
+        return kd.load(foreign).train.images[:count]
+    digits = kd.load("mnist").train.images[: count + 1]
+    return torch.cat([digits[:-1, :, :14], digits[1:, :, 14:]], dim=2)
 
 
 def said_of_strangers(seed, foreign, **scale):
     """What a run's teacher says of foreign images, plain and through its views."""
-    model = network(seed, scale["width"], scale["factor"], scale["dropout"])
+    model = network(seed, scale["width"], scale["factor"])
     model.load_state_dict(kd.run(teacher, seed=seed, **scale)["weights"])
-    images = foreign_images(foreign, **scale)
+    images = foreign_images(foreign, scale["pool"] - scale["known"])
     each = kd.unlabelled.answers(model, images, kd.unlabelled.views(scale["look"], seed, **scale["noise"]))
     return {"single": each[0], "views": each.mean(dim=0)}
 
 
+def asked_through_views(seed, **scale):
+    """A run's teacher that looks at the judged images themselves through its views."""
+    model = network(seed, scale["width"], scale["factor"])
+    model.load_state_dict(kd.run(teacher, seed=seed, **scale)["weights"])
+    judged = material(*(scale[name] for name in ("dataset", "known", "pool", "part")))[2]
+    answers = kd.unlabelled.transform_ensemble(model, judged.images, kd.unlabelled.views(scale["look"], seed, **scale["noise"]))
+    return {"correct": answers.argmax(dim=1) == judged.labels}
+
+
 # %%
 few_seeds = lesson.seeds(smoke=1, quick=3, full=3)  # for the questions on the side
-main, side = ["views", "single", "quiet"], ["truth", "soft", "shuffled", "sure", "untrained"]
+main, side = ["views", "single", "noisy"], ["truth", "soft", "shuffled", "sure"]
 runs = []
 for dataset in NAMES:
-    longer = kd.sweep(teacher, seeds=seeds, **settings(dataset) | {"steps": 2 * scale["steps"], "look": 1})
+    same = settings(dataset)
+    longer = kd.sweep(teacher, seeds=seeds, **same | {"steps": 2 * scale["steps"], "look": 0})
     runs += [teachers[dataset].assign(arm="teacher"), longer.assign(arm="longer")]
-    runs.append(teachers[dataset].assign(arm="teacher_views", correct=teachers[dataset].correct_views))
-    runs += [kd.sweep(student, seeds=seeds if arm in main else few_seeds, **ARMS[arm], **settings(dataset)).assign(arm=arm) for arm in main + side]
+    runs.append(kd.sweep(asked_through_views, seeds=few_seeds, **same).assign(arm="teacher_views"))
+    for arm in main + side:
+        runs.append(kd.sweep(student, seeds=seeds if arm in main else few_seeds, shake=arm in ("views", "noisy"), **ARMS[arm], **same).assign(arm=arm))
 runs = pd.concat(runs, ignore_index=True)
 runs["errors"] = [10_000 * (~correct).mean() for correct in runs.correct]
 short = {"mnist": "mnist", "fashion_mnist": "fashion"}
 named = runs.assign(arm=[f"{short[dataset]}_{arm}" for dataset, arm in zip(runs.dataset, runs.arm)])  # as the claims call them
+better = [runs[(runs.dataset == dataset) & (runs.arm == arm)].assign(arm=f"{short[dataset]}_student") for dataset, arm in BETTER.items()]
+named = pd.concat([named, *better], ignore_index=True)
 
 # %% tags=["main-figure"]
-shown_arms = [
-    [("teacher", "labels:\nteacher", "hard"), ("longer", "twice\nthe steps", "hard")],
-    [("quiet", "views,\nno noise", "control"), ("single", "plain\nanswer", "soft"), ("views", "views", "soft")],
-]
-figure, axes = plt.subplots(1, 2, figsize=(8, 4))
-for axis, (dataset, name) in zip(axes, NAMES.items()):
-    table = runs[runs.dataset == dataset].pivot(index="seed", columns="arm", values="errors")
-    position = 0.0
-    ticks = []
-    for group in shown_arms:
+def draw_arms(axis, table, groups):
+    """Every run a dot, runs of a seed joined within a group of arms, means with 95 % intervals. groups: lists of (arm, text, role)."""
+    ticks, position = [], 0.0
+    for group in groups:
         places = position + np.arange(len(group))
         for _, row in table.iterrows():
             axis.plot(places, row[[arm for arm, _, _ in group]], color="0.82", linewidth=0.8, zorder=1)
@@ -349,69 +371,129 @@ for axis, (dataset, name) in zip(axes, NAMES.items()):
             axis.annotate(f"{values.mean():,.0f}", (place + 0.2, values.mean()), **offset)
             ticks.append((place, text))
         position = places[-1] + 1.4
-    for arm, text in (("teacher_views", "teacher asked through its views"), ("truth", "student of the hidden labels")):
-        level = table[arm].mean()
-        axis.axhline(level, color=kd.plots.COLOURS["teacher"], linewidth=1, linestyle="--" if arm == "teacher_views" else ":")
-        axis.annotate(f"{text} {level:,.0f}", (-0.4, level), xytext=(0, 3), textcoords="offset points", fontsize=9, color=kd.plots.COLOURS["teacher"])
     axis.set_xticks([place for place, _ in ticks], [text for _, text in ticks], fontsize=9)
-    axis.set_xlim(-0.5, position - 0.5)
+    axis.set_xlim(-0.5, position - 0.6)
+
+
+groups = [
+    [("teacher", "teacher", "hard"), ("longer", "twice the\nsteps", "hard")],
+    [("single", "plain\nanswers", "control"), ("views", "mean of\nviews", "soft"), ("noisy", "the same,\nnoise", "soft")],
+]
+figure, axes = plt.subplots(1, 2, figsize=(8, 4))
+for axis, (dataset, name) in zip(axes, NAMES.items()):
+    table = runs[runs.dataset == dataset].pivot(index="seed", columns="arm", values="errors")
+    draw_arms(axis, table, groups)
     mean = table.mean()
-    axis.set_title(f"{name}: teacher {mean.teacher:,.0f},\nstudent of its views {mean['views']:,.0f}", fontsize=10)
+    for arm, text, line in (("teacher_views", "teacher asked through its views", "--"), ("truth", "student of the hidden labels", ":")):
+        axis.axhline(mean[arm], color=kd.plots.COLOURS["teacher"], linewidth=1, linestyle=line)
+        axis.annotate(f"{text} {mean[arm]:,.0f}", (-0.4, mean[arm]), xytext=(0, 3), textcoords="offset points", fontsize=9, color=kd.plots.COLOURS["teacher"])
+    axis.set_title(f"{name}: teacher {mean.teacher:,.0f},\nits better student {mean[BETTER[dataset]]:,.0f}", fontsize=10)
 axes[0].set_ylabel("errors among 10,000 test images")
 kd.plots.show(
     figure,
-    "Test errors on MNIST and Fashion-MNIST, every run a dot, runs of a seed joined within a group, means with 95 percent intervals. Orange: networks from the labelled images alone, the "
-    "teacher and one with twice the steps. Then students: of the views' labels without noise, of the plain answers, of the views' labels. Dashed line: the teacher "
-    "asked through all its views at test time; dotted line: a student that was given the hidden labels. The vertical axes do not start at zero.",
+    "Test errors on MNIST and Fashion-MNIST, every run a dot, runs of a seed joined within a group, means with 95 percent intervals. Orange: networks from the "
+    "labelled images alone, the teacher and one with twice the steps. Then three students: of the teacher's plain answers, of the mean of its views, and of the same "
+    "with noise. Dashed line: the teacher asked through its views at test time; dotted line: a student that was given the hidden labels. The vertical axes do not start at zero.",
 )
 
 # %%
 kd.judge("10-student-beats-teacher", named)
 
 # %%
-kd.judge("10-views-beat-single", named)
+kd.judge("10-not-only-longer", named)
 
 # %%
-kd.judge("10-noise-matters", named)
+kd.judge("10-views-beat-single", named)
 
 # %% [markdown]
-# Look at the lines: each joins runs that started from the same weights. On the left of a panel is what labels alone can do, with the training of the teacher and with twice as much. The dashed line is a harder rival than the teacher: the teacher asked through its views whenever somebody wants an answer, at several times the price. The dotted line is where the student
-# would be if the labels of the unlabelled images had been bought. Between the orange dots and the dotted line lies all that could be won, and the blue dots show how much of it was.
+# Each line joins runs that started from the same weights. In orange, what labels alone can do, with the training of the teacher and with twice as much. The dashed line is a harder rival: the teacher asked through its views whenever somebody wants an answer, at several times the price. The dotted line is where the student
+# would be if the labels of the nine thousand had been bought. Between orange and dotted lies all that could be won.
 #
-# Read the second card with the figure of the views in mind. Better labels are a measured fact there; whether a student notices is another question, as a student with noise is shown each image from many sides anyway, and in fitting one label to all of them it does some averaging of its own. The third card has a limit too: noise is a good regulariser of any network, also
-# of the teacher, who has it in all arms. The card says that a student without it loses; it does not say that noise does something for *pseudo*-labels that it would not do for true ones. Exercise yourself on that question: `ARMS["truth"] | dict(noisy=False)` is the missing arm.
+# Now compare the student of *plain answers* with the teacher that gave them. By the argument above it has little to hear. And read the third card with the figure of the views in mind: that the mean gives better labels was plain to see there, that a student makes something of it is what the card tests. (The second card is the exploratory one: the student against
+# the longer training. It has the same runs, so where it is less sure than the first, that is because the differences are smaller or scatter more.)
+#
+# ## What noise does
+#
+# For the card on noise all four students learn the labels of the mean of the views; two of them with noise, two without. Each is judged twice.
+
+# %%
+noise_arms = []
+for arm, kind in (("teacher", "teacher"), ("views", "quiet"), ("noisy", "noisy")):
+    mine = runs[runs.arm == arm]
+    noise_arms.append(mine.assign(kind=kind, arm=[f"{short[dataset]}_{kind}" for dataset in mine.dataset]))
+noise_arms = pd.concat(noise_arms, ignore_index=True)
+noise_arms["disturbed"] = [10_000 * (~correct).mean() for correct in noise_arms.correct_disturbed]
+
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.7))
+for axis, (dataset, name) in zip(axes, NAMES.items()):
+    for kind, (text, colour) in {
+        "teacher": ("teacher", kd.plots.COLOURS["hard"]),
+        "quiet": ("student without noise", kd.plots.COLOURS["control"]),
+        "noisy": ("student with noise", kd.plots.COLOURS["soft"]),
+    }.items():
+        mine = noise_arms[noise_arms.arm == f"{short[dataset]}_{kind}"]
+        axis.scatter(mine.errors, mine.disturbed, s=16, color=colour, alpha=0.5, linewidths=0)
+        across, up = (kd.plots.half_width(mine[column]) for column in ("errors", "disturbed"))
+        axis.errorbar(mine.errors.mean(), mine.disturbed.mean(), yerr=up, xerr=across, fmt="o", markersize=6, capsize=3, color=colour)
+    means = noise_arms[noise_arms.dataset == dataset].groupby("kind")[["errors", "disturbed"]].mean()
+    low, high = axis.get_ylim()
+    axis.set_ylim(low - 0.12 * (high - low), high + 0.32 * (high - low))
+    for line, (kind, text, role) in enumerate((("quiet", "student without noise", "control"), ("teacher", "teacher", "hard"), ("noisy", "student with noise", "soft"))):
+        colour = "#75604f" if role == "control" else kd.plots.COLOURS[role]
+        axis.annotate(text, (0.02, 0.95 - 0.08 * line), xycoords="axes fraction", color=colour, fontweight="bold", fontsize=9)
+    axis.set(xlabel="errors, images as they are")
+    change = means.loc["noisy"] - means.loc["quiet"]
+    axis.set_title(f"{name}: with noise {change.errors:+,.0f},\non disturbed images {change.disturbed:+,.0f}", fontsize=10)
+axes[0].set_ylabel("errors, disturbed images")
+kd.plots.show(
+    figure,
+    "Two panels, MNIST and Fashion-MNIST: errors among 10,000 disturbed test images against errors on the same images as they are. Every run a dot, means with 95 percent intervals in "
+    "both directions, for the teacher, its student without noise and its student with noise. Further left is better on clean images, lower is better on disturbed ones. Axes do not start at zero.",
+)
+kd.judge("10-noise-makes-robust", noise_arms)
+
+# %%
+kd.judge("10-noise-on-clean-images", noise_arms)
+
+# %% [markdown]
+# Left and right is the accuracy that most tables report, up and down is what noise is for. Compare the student without noise with the *teacher* on the vertical axis: the teacher had noise when it learned; does its robustness come along with its labels? What is not asked on the transfer images is not learned from them. That the disturbances are those of the training is the easiest case for
+# noise; ImageNet-C has others, and whether robustness reaches so far is not tested here.
+#
+# On images as they are, the second card. A student with noise has a harder exercise, and 400 steps of a small network in the quick profile; Xie et al. trained *larger* students for a long time. Where noise costs errors here, it may be for want of time or room. In our pilots on Fashion-MNIST the loss became smaller with twice the steps and did not vanish, and students of true labels lost by noise
+# as well, so it is no matter of pseudo-labels. (To try it: `share=2.0` for the students of both kinds.)
 #
 # ## Which part of the answer?
 #
-# Four more arms vary what the student is told, three seeds each. **Soft**: all of $\bar p$ instead of its largest class. **Shuffled**: the control for it, soft labels exchanged among the images of one pseudo-label, so that the image's own doubts are gone and the class's remain. **Sure**: hard labels, but only where the mean gives them at least 90 %; the rest is left out, and the others are seen more
-# often instead. (Radosavovic et al. choose their threshold so that the labels made are as frequent as the true ones were.) And the last control for everything: labels from an **untrained** teacher.
+# More arms vary what the student is told, three seeds each, all without noise. **Soft**: all of $\bar p$ instead of its largest class. **Shuffled**: the control for it, soft labels exchanged among the images of one pseudo-label, so that an image's own doubts are gone and those usual in its class remain. **Sure**: hard labels, but only where the mean gives them at least 90 %; the rest is left out,
+# and the others are seen more often instead. (Radosavovic et al. choose their threshold so that the labels made are as frequent as the true ones were.)
 
 # %%
-texts = {"single": "plain answers", "quiet": "no noise", "soft": "soft labels", "shuffled": "soft, shuffled in the class", "sure": "only above 90 %", "truth": "hidden labels"}
-figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
-extra = {}
+texts = {"single": "plain answers", "soft": "soft labels", "shuffled": "soft, shuffled", "sure": "only above 90 %", "truth": "hidden labels"}
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), sharey=True)
 for axis, (dataset, name) in zip(axes, NAMES.items()):
     table = runs[runs.dataset == dataset].pivot(index="seed", columns="arm", values="errors")
-    for place, (arm, text) in enumerate(texts.items()):
+    extra = {}
+    for place, arm in enumerate(texts):
         values = (table[arm] - table["views"]).dropna().to_numpy(float)
-        colour = kd.plots.COLOURS["teacher" if arm == "truth" else "control" if arm in ("quiet", "shuffled") else "soft"]
+        colour = kd.plots.COLOURS["teacher" if arm == "truth" else "control" if arm in ("single", "shuffled") else "soft"]
         axis.scatter(values, np.full(len(values), -place), s=14, color=colour, alpha=0.5, linewidths=0)
         axis.errorbar(values.mean(), -place - 0.22, xerr=kd.plots.half_width(values), fmt="o", markersize=5, capsize=3, color=colour)
-        extra[dataset, arm] = values.mean()
-    axis.axvline(0, color="0.6", linewidth=1)
+        extra[arm] = values.mean()
+    axis.axvline(0, color="0.6", linewidth=1, zorder=0)
     axis.set_yticks([-place for place in range(len(texts))], texts.values())
     axis.tick_params(axis="y", length=0)
-    axis.set_xlabel("errors more than with hard labels from the views")
-    axis.set_title(f"{name}: soft {extra[dataset, 'soft']:+.0f},\nshuffled {extra[dataset, 'shuffled']:+.0f}, sure ones {extra[dataset, 'sure']:+.0f}", fontsize=10)
+    axis.set_xlabel("errors more than with hard labels, mean of views")
+    axis.set_title(f"{name}: soft {extra['soft']:+.0f},\nshuffled {extra['shuffled']:+.0f}, sure ones {extra['sure']:+.0f}", fontsize=10)
 kd.plots.show(
     figure,
-    "Differences of test errors, per seed, from the student that learns hard labels of the views with noise, on MNIST and Fashion-MNIST; to the right is worse. Rows: students of plain answers, "
-    "without noise, of soft labels, of soft labels shuffled within the predicted class, of labels above 90 percent confidence, and of the hidden labels. Dots are seeds, below them the mean with its 95 percent interval.",
+    "Differences of test errors, seed by seed, from the student that learns hard labels from the mean of the views, on MNIST and Fashion-MNIST; to the right is worse. Rows: students of "
+    "plain answers, of soft labels, of soft labels shuffled within the predicted class, of labels above 90 percent confidence, and of the hidden labels. Dots are seeds, below them the mean "
+    "with its 95 percent interval.",
 )
-for dataset, name in NAMES.items():
-    table = runs[(runs.dataset == dataset) & runs.seed.isin(few_seeds)].groupby("arm")
-    kept = 100 * table.kept.mean()["sure"] / (scale["pool"] - scale["known"])
-    print(f"{name}: above 90 % are {kept:.0f} % of the labels; student of an untrained teacher {table.errors.mean().untrained:,.0f} errors, teacher {table.errors.mean().teacher:,.0f}")
+nobody = kd.run(student, seed=first_seed, asked="untrained", **settings("mnist"))
+kept = 100 * runs[runs.arm == "sure"].groupby("dataset").kept.mean() / (scale["pool"] - scale["known"])
+print("labels above 90 %:", ", ".join(f"{NAMES[dataset]} {share:.0f} %" for dataset, share in kept.items()))
+print(f"MNIST, student of an untrained teacher, one seed: {(~nobody['correct']).sum()} errors")
 
 # %%
 kd.judge("10-soft-or-hard", named[named.seed.isin(few_seeds)])
@@ -427,13 +509,14 @@ kd.judge("10-soft-or-hard", named[named.seed.isin(few_seeds)])
 
 # %%
 KINDS = {"fashion_mnist": "clothes", "halves": "halves"}
+kd.sweep(said_of_strangers, seeds=few_seeds, foreign=list(KINDS), **settings("mnist"))
 heard = {kind: kd.run(said_of_strangers, seed=first_seed, foreign=kind, **settings("mnist")) for kind in KINDS}
 shown_strangers = 5
 figure = plt.figure(figsize=(8, 3.5))
 pictures, curves = figure.subfigures(1, 2, width_ratios=[1.25, 1])
 axes = pictures.subplots(len(KINDS), shown_strangers)
 for row, kind in enumerate(KINDS):
-    images = foreign_images(kind, **settings("mnist"))
+    images = foreign_images(kind, scale["pool"] - scale["known"])
     for axis, index in zip(axes[row], range(0, len(images), len(images) // shown_strangers)):
         sure, said = heard[kind]["views"][index].max(dim=0)
         axis.imshow(images[index, 0])
@@ -488,27 +571,12 @@ polluted = pd.concat([*polluted, runs[(runs.dataset == "mnist") & runs.arm.isin(
 polluted["errors"] = [10_000 * (~correct).mean() for correct in polluted.correct]
 
 figure, axis = plt.subplots(figsize=(8, 3.8))
-groups = [
-    [("teacher", "teacher", "hard"), ("views", "digits\nalone", "soft"), ("half_steps", "digits alone,\nhalf the steps", "soft")],
-    *[[(f"{text}_hard", f"{text},\nhard", "control"), (f"{text}_soft", f"{text},\nsoft", "control"), (f"{text}_sure", f"{text},\n≥ 90 %", "control")] for text in KINDS.values()],
-]
+groups = [[("teacher", "teacher", "hard")], [("views", "digits\nalone", "soft"), ("half_steps", "digits alone,\nhalf the steps", "soft")]]
+groups += [[(f"{text}_{form}", f"{text},\n{word}", "control") for form, word in (("hard", "hard"), ("soft", "soft"), ("sure", "≥ 90 %"))] for text in KINDS.values()]
 table = polluted.pivot(index="seed", columns="arm", values="errors")
-position = 0.0
-ticks = []
-for group in groups:
-    places = position + np.arange(len(group))
-    for _, row in table.iterrows():
-        axis.plot(places, row[[arm for arm, _, _ in group]], color="0.82", linewidth=0.8, zorder=1)
-    for place, (arm, text, role) in zip(places, group):
-        values, colour = table[arm].to_numpy(float), kd.plots.COLOURS[role]
-        axis.scatter(np.full(len(values), place), values, s=14, color=colour, alpha=0.55, linewidths=0, zorder=2)
-        axis.errorbar(place + 0.2, values.mean(), kd.plots.half_width(values), fmt="o", markersize=5, capsize=3, color=colour, zorder=3)
-        axis.annotate(f"{values.mean():.0f}", (place + 0.2, values.mean()), xytext=(6, -3), textcoords="offset points", color=colour, fontweight="bold", fontsize=9)
-        ticks.append((place, text))
-    position = places[-1] + 1.4
+draw_arms(axis, table, groups)
 axis.axhline(table["views"].mean(), color=kd.plots.COLOURS["soft"], linewidth=1, linestyle=":")
-axis.set_xticks([place for place, _ in ticks], [text for _, text in ticks], fontsize=9)
-axis.set(xlim=(-0.5, position - 0.5), ylabel="errors among 10,000 test images")
+axis.set(ylabel="errors among 10,000 test images")
 mean = table.mean()
 axis.set_title(f"With strangers and hard labels: clothes {mean.clothes_hard - mean['views']:+.0f}, halves {mean.halves_hard - mean['views']:+.0f} errors", fontsize=10)
 kd.plots.show(
@@ -526,7 +594,7 @@ kd.judge("10-strangers-cost", polluted)
 # **The sure ones are the easy ones.** A threshold on the confidence does not only choose images, it chooses classes. On Fashion-MNIST the teacher is sure of trousers and bags and rarely of shirts, which look like T-shirts, pullovers and coats. What passes the threshold is another data set than the one you wanted to label:
 
 # %%
-_, everything, judged = material("fashion_mnist", *(scale[name] for name in ("factor", "known", "pool", "part")))
+_, everything, judged = material("fashion_mnist", *(scale[name] for name in ("known", "pool", "part")))
 fashion = kd.run(teacher, seed=first_seed, **settings("fashion_mnist"))["views"][scale["known"] :]
 sure = fashion.max(dim=1).values >= 0.95
 counts = {
@@ -587,7 +655,7 @@ kd.judge("10-balance", selected)
 # **A transform that changes the label.** The views must be such that the answer is the same. On Fashion-MNIST mirroring belongs to our views: a mirrored shoe is a shoe. A mirrored 2 is nothing at all, a 6 upside down is a 9. Take the transforms from another project's code, and this happens to the digits' labels:
 
 # %%
-unlabelled = material("mnist", *(scale[name] for name in ("factor", "known", "pool", "part")))[1][scale["known"] :]
+unlabelled = material("mnist", *(scale[name] for name in ("known", "pool", "part")))[1][scale["known"] :]
 for name, more in (("views of the lesson", {}), ("mirrored as well", {"mirror": True}), ("turned by up to 180°", {"turn": 180.0})):
     through = kd.unlabelled.views(scale["look"], first_seed, **NOISE["mnist"] | more)
     answers = kd.unlabelled.transform_ensemble(model, unlabelled.images, through)
