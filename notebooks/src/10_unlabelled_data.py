@@ -311,7 +311,7 @@ def student(seed, asked="views", soft=False, noisy=False, threshold=0.0, change=
         guessed = kd.controls.shuffle_within_class(guessed, guessed.argmax(dim=1), seed)
     keep = guessed.max(dim=1).values >= threshold
     if change == "balanced":
-        chosen = kd.unlabelled.most_confident(guessed, int(keep.sum()) // classes)
+        chosen = kd.unlabelled.most_confident(guessed, max(1, int(keep.sum()) // classes))
         keep = torch.zeros_like(keep).index_fill(0, chosen, True)
     targets = torch.cat([F.one_hot(labelled.labels, classes).float(), guessed[keep]])
     split = kd.Split(torch.cat([labelled.images, images[known:][keep]]), targets if soft else targets.argmax(dim=1))
@@ -629,7 +629,7 @@ counts = {
     "all, pseudo-labels": torch.bincount(fashion.argmax(dim=1), minlength=10),
     "above 95 %": torch.bincount(fashion.argmax(dim=1)[sure], minlength=10),
 }
-chosen = kd.unlabelled.most_confident(fashion, int(sure.sum()) // 10)
+chosen = kd.unlabelled.most_confident(fashion, max(1, int(sure.sum()) // 10))
 counts["surest of each class"] = torch.bincount(fashion.argmax(dim=1)[chosen], minlength=10)
 classes = kd.load("fashion_mnist").classes
 print(f"{'in % of the images kept':25s}" + "".join(f"{name[:8]:>9s}" for name in classes))
