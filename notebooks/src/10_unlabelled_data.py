@@ -400,14 +400,15 @@ for axis, (dataset, name) in zip(axes, NAMES.items()):
     axis.set_title(f"{name}: teacher {mean.teacher:,.0f},\nits better student {mean[BETTER[dataset]]:,.0f}", fontsize=10)
 for place, value in ((-0.3, 210), (4.1, 140)):
     axes[0].plot(place, value, marker="D", markersize=6, color=kd.plots.COLOURS["published"])
-axes[0].annotate("◆ Xie et al. 2020, on SVHN:\nlabels 210, noisy student 140", (-0.4, 140), xytext=(0, -4), textcoords="offset points", fontsize=9, color="#007a5a")
+axes[0].annotate("◆ Xie et al. 2020, on SVHN:\nlabels 210, noisy student 140", (-0.4, 140), xytext=(0, -4), textcoords="offset points", fontsize=9,
+                 color="#007a5a")  # fmt: skip
 axes[0].set_ylabel("errors among 10,000 test images")
 kd.plots.show(
     figure,
     "Test errors on MNIST and Fashion-MNIST, every run a dot, runs of a seed joined within a group, means with 95 percent intervals. Orange: networks "
     "from the labelled images alone, the teacher and one with twice the steps. Then three students: of the teacher's plain answers, of the mean of its "
-    "views, and of the same with noise. Dashed line: the first seed's teacher asked through its views at test time; dotted line: a student that was given the hidden "
-    "labels. Green diamonds on the left: what Xie et al. state for house numbers. The vertical axes do not start at zero.",
+    "views, and of the same with noise. Dashed line: the first seed's teacher asked through its views at test time; dotted line: a student that was given the "
+    "hidden labels. Green diamonds on the left: what Xie et al. state for house numbers. The vertical axes do not start at zero.",
 )
 
 # %%
@@ -423,12 +424,12 @@ kd.judge("10-views-beat-single", named)
 kd.judge("10-views-on-mnist", named)
 
 # %% [markdown]
-# Each line joins runs that started from the same weights. In orange, what labels alone can do, with the training of the teacher and with twice as much. The dashed line is a harder rival: a teacher (of the first seed) asked through its views whenever somebody wants an answer, at twelve times the price. The dotted line is where the student
+# Each line joins runs that started from the same weights. In orange, what labels alone can do, with the training of the teacher and with twice as much. The dashed line is a harder rival: a teacher (of the first seed) asked through its views whenever somebody wants an answer, at many times the price. The dotted line is where the student
 # would be if the labels of the nine thousand had been bought. Between orange and dotted lies all that could be won.
 #
 # Now compare the student of *plain answers* with the teacher that gave them. By the argument above it has little to hear but its own fits and misfits. The second card is the student against the longer training; where it is less sure than the first, the differences are smaller or scatter more. And read the third and fourth card with the figure of the views in mind: whether the mean gives better
-# labels was settled there, whether a student makes something of it is asked here. The primary claim is about Fashion-MNIST alone: in the pilots the difference on MNIST was no larger than its scatter over the seeds, so that five seeds could not decide, and it is shown without a verdict. Where a card is inconclusive although the labels are clearly better, remember how many labels differ at all (the title of the first figure): the two students agree about almost everything they are told, and differ by what two trainings differ by anyway. The labelled images are the same in
-# both, and of the corrected labels many lie where any student is in doubt.
+# labels was settled there, whether a student makes something of it is asked here. The primary claim is about Fashion-MNIST alone: in the pilots the difference on MNIST was no larger than its scatter over the seeds, so that five seeds could not decide, and it is shown without a verdict. Where a card is inconclusive although the labels are better, look at how many labels differ at all (the title of the first figure counts them on MNIST): students that are told the same of
+# most images differ mainly by what two trainings differ by anyway.
 #
 # ## What noise does
 #
