@@ -425,7 +425,7 @@ kd.judge("10-views-on-mnist", named)
 
 # %% [markdown]
 # Each line joins runs that started from the same weights. In orange, what labels alone can do, with the training of the teacher and with twice as much. The dashed line is a harder rival: a teacher (of the first seed) asked through its views whenever somebody wants an answer, at many times the price. The dotted line is where the student
-# would be if the labels of the nine thousand had been bought. Between orange and dotted lies all that could be won.
+# would be if the labels of the nine thousand had been bought (it learns without noise): a measure of what better labels alone could still win.
 #
 # Now compare the student of *plain answers* with the teacher that gave them. By the argument above it has little to hear but its own fits and misfits. The second card is the student against the longer training; where it is less sure than the first, the differences are smaller or scatter more. And read the third and fourth card with the figure of the views in mind: whether the mean gives better
 # labels was settled there, whether a student makes something of it is asked here. The primary claim is about Fashion-MNIST alone: in the pilots the difference on MNIST was no larger than its scatter over the seeds, so that five seeds could not decide, and it is shown without a verdict. Where a card is inconclusive although the labels are better, look at how many labels differ at all (the title of the first figure counts them on MNIST): students that are told the same of
