@@ -5,8 +5,10 @@ __version__ = "0.1.0"
 from kdcourse import (
     checks,
     claims,
+    condense,
     controls,
     data,
+    datafree,
     ensembles,
     features,
     lesson,
@@ -20,6 +22,7 @@ from kdcourse import (
     study,
     teachers,
     training,
+    unlabelled,
 )
 from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
@@ -34,9 +37,11 @@ __all__ = [
     "SweepError",
     "checks",
     "claims",
+    "condense",
     "controls",
     "correct",
     "data",
+    "datafree",
     "ensembles",
     "features",
     "fit",
@@ -59,4 +64,5 @@ __all__ = [
     "sweep",
     "teachers",
     "training",
+    "unlabelled",
 ]

@@ -24,6 +24,7 @@ NUMERIC = (
     "controls",
     "claims",
     "inference",
+    "unlabelled",
     "datafree",
     "condense",
 )

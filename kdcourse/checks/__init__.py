@@ -11,6 +11,10 @@ from kdcourse.checks import (
     lesson07,
     lesson08,
     lesson09,
+    lesson10,
+    lesson11,
+    lesson12,
+    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -26,4 +30,8 @@ __all__ = [
     "lesson07",
     "lesson08",
     "lesson09",
+    "lesson10",
+    "lesson11",
+    "lesson12",
+    "lesson13",
 ]

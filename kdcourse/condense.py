@@ -1,0 +1,1 @@
+"""Small synthetic sets that stand in for a large data set."""
