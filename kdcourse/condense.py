@@ -2,6 +2,7 @@
 
 import math
 import time
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from kdcourse import lesson, training
+from kdcourse import data, lesson, training
 from kdcourse.data import Split, to_float
 from kdcourse.models import initialise, stream, stream_seed
 
@@ -463,7 +464,25 @@ def condense_for(
     return Split(images.detach().cpu(), start.labels), logs.detach().exp().cpu(), record
 
 
-# ---- what has to be beaten --------------------------------------------------------------------------------------------
+# ---- where the images come from, and what has to be beaten --------------------------------------------------------------------------------------------
+
+
+def pictures(dataset: str, size: int = 28, part: str = "test") -> tuple[Split, Split]:
+    """(training images, judged images) of a data set, shrunk to `size` pixels; all but the last 10,000 training images, which part="validation" judges.
+
+    The tensors are shared, do not write into them.
+    """
+    data.load(dataset)  # in every trial, so that its result names what it read
+    return _pictures(dataset, size, part)
+
+
+@lru_cache(maxsize=8)
+def _pictures(dataset: str, size: int, part: str) -> tuple[Split, Split]:
+    whole = data.load(dataset)
+    train, validation = data.hold_out(whole.train)
+    judged = {"test": whole.test, "validation": validation}[part]
+    factor = train.images.shape[2] // size
+    return (train, judged) if factor == 1 else (data.shrink(train, factor), data.shrink(judged, factor))
 
 
 def random_examples(split: Split, per_class: int, seed: int) -> Split:
