@@ -18,6 +18,18 @@ from kdcourse.models import initialise, stream, stream_seed
 # ---- the networks of this field ---------------------------------------------------------------------------------------
 
 
+class _InstanceNorm(nn.GroupNorm):
+    """Group norm with as many groups as channels. Its kernel for channels-last images is dozens of times slower in bfloat16, so it gets the other layout."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels)
+
+    def forward(self, x):
+        normed = super().forward(x.contiguous())
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        return normed.contiguous(memory_format=torch.channels_last) if last else normed
+
+
 def convnet(
     width: int = 128, classes: int = 10, channels: int = 1, size: int = 28, depth: int = 3, seed: int = 0
 ) -> nn.Sequential:
@@ -35,7 +47,7 @@ def convnet(
     for block in range(depth):
         padding = 1 + lacking // 2 if block == 0 else 1
         model.add_module(f"conv{block}", nn.Conv2d(fan_in, width, 3, padding=padding, bias=False))
-        model.add_module(f"norm{block}", nn.GroupNorm(width, width))  # as many groups as channels: instance norm
+        model.add_module(f"norm{block}", _InstanceNorm(width))
         model.add_module(f"relu{block}", nn.ReLU())
         model.add_module(f"pool{block}", nn.AvgPool2d(2))
         fan_in = width
@@ -75,7 +87,7 @@ def side_by_side(networks) -> nn.Sequential:
                                padding=layer.padding, groups=groups, bias=False)  # fmt: skip
             joined.weight = nn.Parameter(torch.cat([twin.weight.detach() for twin in twins]))
         elif isinstance(layer, nn.GroupNorm):
-            joined = nn.GroupNorm(copies * layer.num_groups, copies * layer.num_channels)
+            joined = _InstanceNorm(copies * layer.num_channels)
             joined.weight = nn.Parameter(torch.cat([twin.weight.detach() for twin in twins]))
             joined.bias = nn.Parameter(torch.cat([twin.bias.detach() for twin in twins]))
         elif isinstance(layer, nn.Flatten):
@@ -145,9 +157,17 @@ def evaluate(
                 optimizer=optimizer,
                 schedule=schedule,
             )
-        answers = training.predict_logits(model, judged.images, batch_size=100).argmax(dim=-1)
-        right.append(judged.labels.cpu() == answers.view(len(judged), -1).T)
+        right.append(judged.labels.cpu() == _answers(model, judged.images).view(len(judged), -1).T)
     return torch.cat(right)
+
+
+@torch.no_grad()
+def _answers(model: nn.Sequential, images: torch.Tensor) -> torch.Tensor:
+    """The classes that the network, or each of a stack, answers: features in the lesson's dtype, the last layer in float32, so that no answers tie."""
+    device = next(model.parameters()).device
+    model.eval()
+    logits = [model[-1](_real_side(model[:-1], to_float(part.to(device))).float()) for part in images.split(100)]
+    return torch.cat(logits).argmax(dim=-1).cpu()
 
 
 def wobble(shift: float = 2.0, turn: float = 15.0, zoom: float = 0.2):
@@ -220,14 +240,20 @@ def class_gradients(network, images, labels, create_graph: bool = False) -> list
         inputs,
         torch.autograd.grad(loss, outputs, create_graph=create_graph),
     ):
-        if isinstance(layer, nn.Conv2d):
-            before = F.unfold(before, layer.kernel_size, padding=layer.padding, stride=layer.stride)
-            after = after.flatten(2)
+        before, after = (t.unflatten(0, groups) for t in (before.to(after.dtype), after))
+        if isinstance(layer, nn.Conv2d):  # the classes become the groups of one convolution: [n, K·C, H, W]
+            before, after = (t.transpose(0, 1).flatten(1, 2) for t in (before, after))
+            gradients.append(_weight_gradient(layer, before, after, groups[0]).flatten(1).unflatten(0, (groups[0], -1)))
         else:
-            before, after = before[:, :, None], after[:, :, None]
-        before, after = (t.unflatten(0, groups).transpose(1, 2).flatten(2) for t in (before, after))  # [K, ·, n·places]
-        gradients.append(after @ before.to(after.dtype).mT)
+            gradients.append(after.mT @ before)
     return gradients
+
+
+def _weight_gradient(layer, inputs, slopes, groups: int):
+    """The gradient of a grouped convolution's weight, `[groups·out, fan_in, h, w]`; itself differentiable."""
+    weight = layer.weight.detach().to(slopes.dtype).repeat(groups, 1, 1, 1)  # only its shape is read
+    options = (None, layer.stride, layer.padding, layer.dilation, False, (0, 0), groups, (False, True, False))
+    return torch.ops.aten.convolution_backward(slopes, inputs, weight, *options)[1]
 
 
 def gradient_matching(network, synthetic, labels, real) -> torch.Tensor:
@@ -251,8 +277,8 @@ def kernel_regression(network, synthetic, labels, real, ridge: float = 1e-3) -> 
         seen = _real_side(_embed, network, real).flatten(0, 1).double()
     own, classes = _embed(network, synthetic).flatten(0, 1).double(), labels.shape[2]
     gram = own @ own.T
-    level = ridge * gram.diagonal().mean()
-    solved = torch.linalg.solve(gram + level * torch.eye(len(gram), device=gram.device), labels.flatten(0, 1).double() - 1 / classes)
+    level = ridge * gram.diagonal().mean().expand(len(gram)).diag()
+    solved = torch.linalg.solve(gram + level, labels.flatten(0, 1).double() - 1 / classes)
     predicted = (seen @ own.T) @ solved
     truth = torch.eye(classes, dtype=torch.float64, device=gram.device)[: len(real)].repeat_interleave(real.shape[1], dim=0) - 1 / classes
     return 0.5 * (predicted - truth).pow(2).sum(dim=1).mean().to(synthetic.dtype)
@@ -276,7 +302,7 @@ class Pool:
         self.members = [self._newborn() for _ in range(size)]
 
     def _newborn(self) -> dict:
-        network = self.make(stream_seed(self.seed, f"pool/{self.born}")).to(lesson.device())
+        network = self.make(stream_seed(self.seed, f"pool/{self.born}")).to(lesson.device(), memory_format=torch.channels_last)
         self.born += 1
         life = int(torch.randint(self.longest + 1, (), generator=self.generator))
         return {"network": network, "life": life, "optimiser": None}
@@ -368,7 +394,7 @@ def condense(
         ours = shown
         if augment is not None:
             both, _ = augment(torch.cat([truth, shown]), generator, alike=True)
-            truth, ours = both[: len(truth)], both[len(truth) :]
+            truth, ours = both[: len(truth)].detach(), both[len(truth) :]
         network = pool.draw()
         value = objective(network, *(t.unflatten(0, (classes, -1)) for t in (ours, labels, truth)))
         record["loss"].append(value.item())

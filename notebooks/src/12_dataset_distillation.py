@@ -501,3 +501,141 @@ def condensed_latents(seed, dataset, size, per_class, latent, hidden, epochs, co
         begun, _ = kd.condense.condense(begun, train, OBJECTIVES[recipe["objective"]], render=rendered(decoder, size), **settings)
     with torch.no_grad():
         return {"latents": begun.images.flatten(1), "images": rendered(decoder, size)(begun.images), "labels": begun.labels}
+
+
+# %% [markdown]
+# At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, nothing has been saved.
+#
+# ## The ledger
+#
+# What has been compressed, and what did it cost? Bytes as stored: one byte a pixel or latent, four for each number of a soft label. Seconds are those of the core on which the set was made, as the cache recorded them. The last line trains the same networks on all the images.
+#
+# ## A file for someone else
+#
+# A synthetic set is a file like any other. `kd.condense.save` writes the arrays that `kd.load` reads, from any folder you name; no part of this course is needed to use it, as NumPy alone can open it. Five lines for somebody's own network:
+
+# %%
+folder = tempfile.mkdtemp()
+best_set = the_set(first_seed, "pixels", "mnist", size, 1, RECIPES["pixels"])
+bytes_on_disk = kd.condense.save(f"{folder}/ten_digits.npz", best_set, classes=tuple("0123456789"))
+
+# %%
+ten = kd.load("ten_digits", root=folder).train
+own_network = kd.models.cnn(8, 16, 32, size=size, seed=first_seed)
+kd.fit(own_network, ten, kd.condense.labels_each(), epochs=100, batch_size=10, learning_rate=5e-3, seed=first_seed)
+_, judged = kd.condense.pictures("mnist", size)
+print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(own_network, judged).float().mean():.1f} % of the test images right")
+
+# %% [markdown]
+# ## What goes wrong in practice
+#
+# **A starved baseline.** Condensed sets are easy to train on: they were made for it. Real images need longer, and augmentation. Take a recipe that suits the synthetic set, use it for both because "everything else must be equal", and the gain grows by itself. Below, the same two sets under a hasty recipe and under the one chosen for the real images.
+
+
+# %%
+def under(recipe, arm):
+    """Accuracy in % of newborn ConvNets from an arm's set of the first seed, under another training recipe."""
+    split = the_set(first_seed, arm, "mnist", size, 1, RECIPES.get(arm))
+    settings = dict(networks=2, width=judging["judge_width"], seed=first_seed)
+    _, validation = kd.condense.pictures("mnist", size, "validation")
+    return 100 * kd.condense.evaluate(split, validation, phases=[(recipe["epochs"], recipe["rate"])], augment=recipe["augment"], **settings).float().mean().item()
+
+
+hasty = dict(epochs=lesson.pick(smoke=2, quick=10, full=20), rate=1e-2, augment=None)
+patient = dict(epochs=judging["epochs"], rate=judging["rate"], augment=kd.condense.wobble(1.0, 10.0, 0.1))
+for name, recipe in (("hasty", hasty), ("as for the real images", patient)):
+    found = {arm: under(recipe, arm) for arm in ("random", "centres", "pixels")}
+    print(f"{name:24s}" + " · ".join(f"{arm} {value:.1f} %" for arm, value in found.items()) + f" · gain over the means {found['pixels'] - found['centres']:+.1f}")
+
+# %% [markdown]
+# Each arm deserves the recipe that suits it, found with equal effort. If you tune only one of them, tune the baseline.
+#
+# ## Exercises
+#
+# ### 1 · The gradient of a gradient
+#
+# A colleague's images do not change at all: the gradient with respect to them comes back as an error, or as zeros, because the training step was computed without a graph. Write the gradient of the loss after *one* step of gradient descent with respect to the images. `inner(weights, images)` is the loss on the synthetic images, `outer(weights)` that on real ones.
+
+
+# %% tags=["exercise"]
+def through_the_step(images, weights, rate, inner, outer):
+    """images [M, D], weights [D, K] → the gradient of outer(weights after one step) with respect to the images, [M, D]."""
+    images, weights = images.requires_grad_(), weights.requires_grad_()
+    (gradient,) = torch.autograd.grad(inner(weights, images), weights, create_graph=True)
+    after = ...
+    return torch.autograd.grad(outer(after), images)[0]
+
+
+# %% tags=["solution"]
+def through_the_step(images, weights, rate, inner, outer):
+    """images [M, D], weights [D, K] → the gradient of outer(weights after one step) with respect to the images, [M, D]."""
+    images, weights = images.requires_grad_(), weights.requires_grad_()
+    (gradient,) = torch.autograd.grad(inner(weights, images), weights, create_graph=True)
+    after = weights - rate * gradient
+    return torch.autograd.grad(outer(after), images)[0]
+
+
+# %%
+kd.checks.lesson12.through_the_step(through_the_step);
+
+# %% [markdown]
+# When it is right, try `create_graph=False` in a copy and read the error: it is the colleague's.
+#
+# ### 2 · The distance of two gradients
+#
+# A colleague flattens all gradients into one long vector and takes one cosine. The large layers then drown the small ones. Write the distance of one layer as the paper has it: for each output channel, 1 minus the cosine of the two rows; then the sum.
+
+
+# %% tags=["exercise"]
+def layer_distance(found, wanted):
+    """Two gradients [out, fan_in] of one layer → a number: the sum over output channels of 1 - cosine."""
+    cosine = ...
+    return ...
+
+
+# %% tags=["solution"]
+def layer_distance(found, wanted):
+    """Two gradients [out, fan_in] of one layer → a number: the sum over output channels of 1 - cosine."""
+    cosine = F.cosine_similarity(found, wanted, dim=1)
+    return (1 - cosine).sum()
+
+
+# %%
+kd.checks.lesson12.gradient_distance(layer_distance);
+
+# %% [markdown]
+# ### 3 · Training to the end, in closed form
+#
+# Kernel ridge regression fits the last layer to a few support images at once. With features $X_s$ of the support (labels $Y_s$) and $X_q$ of other images, the answer is $X_q X_s^\top (X_s X_s^\top + \lambda I)^{-1} Y_s$. Write it; the matrix to be inverted is as large as the support set, ten by ten, however wide the network is.
+
+
+# %% tags=["exercise"]
+def kernel_ridge(query, support, labels, ridge):
+    """Features query [Q, D] and support [S, D], labels [S, K] → answers [Q, K]."""
+    kernel = support @ support.T
+    weights = ...
+    return query @ support.T @ weights
+
+
+# %% tags=["solution"]
+def kernel_ridge(query, support, labels, ridge):
+    """Features query [Q, D] and support [S, D], labels [S, K] → answers [Q, K]."""
+    kernel = support @ support.T
+    weights = torch.linalg.solve(kernel + ridge * torch.eye(len(kernel), dtype=kernel.dtype), labels)
+    return query @ support.T @ weights
+
+
+# %%
+kd.checks.lesson12.kernel_ridge(kernel_ridge);
+
+# %% [markdown]
+# ## Takeaways
+#
+# - Ask of every synthetic set: *for whom?* Ten images for one known start are instructions, a checkpoint in disguise; ten images for newborn networks are something like data. The two are made by different objectives and must be judged by different tests.
+# - Matching gradients, matching features and kernel ridge regression replace the long unrolling by something that one newborn network can answer in one step.
+# - The baselines are part of the method: real images, teacher's labels, class means, each with a recipe of its own. Without them the number says little.
+# - A stored number can be spent on pixels, on smaller and more pictures, on labels, or on latents. The ledger has to count the generator too.
+# - Synthetic images are made for a kind of network. The card on other architectures says how far ours travel.
+#
+# **Further reading.** Wang, Zhu, Torralba & Efros, *Dataset Distillation*, 2018 · Zhao, Mopuri & Bilen, *Dataset Condensation with Gradient Matching*, 2021 · Zhao & Bilen, *Dataset Condensation with Distribution Matching*, 2023 · Nguyen, Novak, Xiao & Lee, *Dataset Distillation with Infinitely Wide Convolutional Networks*, 2021 · Zhou, Nezhadarya & Ba,
+# *Dataset Distillation using Neural Feature Regression*, 2022 · Kim et al., *Dataset Condensation via Efficient Synthetic-Data Parameterization*, 2022 · Bohdal, Yang & Hospedales, *Flexible Dataset Distillation: Learn Labels Instead of Images*, 2020 · Qin, Deng & Alvarez-Melis, *A Label is Worth a Thousand Images in Dataset Distillation*, 2024. Lesson 13 (planned) turns the tools round: poison and privacy.
