@@ -321,7 +321,7 @@ judging = dict(
     networks=lesson.pick(smoke=2, quick=5, full=20),
     judge_width=lesson.pick(smoke=4, quick=32, full=128),
     epochs=lesson.pick(smoke=3, quick=150, full=1000),
-    rate=1e-2,
+    rate=lesson.pick(smoke=1e-2, quick=1e-2, full=3e-3),
     count=lesson.pick(smoke=200, quick=2_000, full=10_000),  # test images: the first so many
 )
 making = dict(
