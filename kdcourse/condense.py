@@ -134,9 +134,9 @@ def evaluate(
 ) -> torch.Tensor:
     """Train `networks` newborn networks on `condensed` alone, and say which images of `judged` each classifies correctly: bool `[networks, N]`.
 
-    phases: (epochs, learning rate) pairs, one after the other, in batches of up to 256. ConvNets of `width` are trained `together` at a time; make: seed → network,
-    for another kind, one at a time. `seed` gives each its own initial weights. augment, optimizer, schedule: as for `fit`. Zhao et al.: 20 ConvNets of width 128, SGD with momentum 0.9 and weight
-    decay 5e-4, phases (500, 0.01) and (500, 0.001), schedule "constant".
+    phases: (epochs, learning rate) pairs, one after the other, in batches of up to 256. ConvNets of `width` are trained `together` at a time;
+    make: seed → network, for another kind, one at a time. `seed` gives each its own initial weights. augment, optimizer, schedule: as for `fit`.
+    Zhao et al.: 20 ConvNets of width 128, SGD with momentum 0.9 and weight decay 5e-4, phases (500, 0.01) and (500, 0.001), schedule "constant".
     """
     classes = condensed.labels.shape[1] if condensed.labels.ndim == 2 else int(judged.labels.max()) + 1
     shape = {"classes": classes, "channels": condensed.images.shape[1], "size": condensed.images.shape[2]}
@@ -220,8 +220,8 @@ def distribution_matching(network, synthetic, labels, real) -> torch.Tensor:
 def class_gradients(network, images, labels, create_graph: bool = False) -> list[torch.Tensor]:
     """For each layer with weights, the gradient of each class's own mean loss: `[K, out, fan_in]`, of all classes in one pass.
 
-    images `[K,n,C,H,W]`, labels `[K,n,K]` (probabilities). One backward pass gives the gradients of all layers' outputs; a weight's gradient is their product with
-    the layer's inputs, added up within each class only.
+    images `[K,n,C,H,W]`, labels `[K,n,K]` (probabilities). One backward pass gives the gradients of all layers' outputs; a weight's gradient is their
+    product with the layer's inputs, added up within each class only.
     """
     groups, inputs, outputs, x = images.shape[:2], [], [], images.flatten(0, 1)
     for layer in network:
@@ -268,7 +268,8 @@ def gradient_matching(network, synthetic, labels, real) -> torch.Tensor:
 
 
 def kernel_regression(network, synthetic, labels, real, ridge: float = 1e-3) -> torch.Tensor:
-    """Squared error, on real images, of kernel ridge regression from the synthetic images in the network's features; half the sum over classes, mean over images.
+    """Squared error, on real images, of kernel ridge regression from the synthetic images in the network's features; half the sum over classes, mean
+    over images.
 
     `ridge` is relative to the mean of the kernel's diagonal. Targets are centred: probability - 1/K. Solved in float64.
     Source: Nguyen et al. 2021 (kernel of an infinite network), Zhou et al. 2022, section 3 (features of networks in training).
@@ -358,9 +359,10 @@ def condense(
 ) -> tuple[Split, dict]:
     """Change the images of `start`, or their labels, until `objective` finds them like the real ones; returns the set and a record.
 
-    start: images sorted by class, equally many of each, labels `[N]`, or soft `[N,K]` in that order. objective: one of this module's. batch: real images of each class a step.
-    learn: "images", "labels" or both. render: stored images `[N,…]` → the images that networks see (N or a multiple, class by class), such as `enlarge` of smaller ones or a generator
-    of its latents; the returned set holds what is stored. bounds: where stored values are kept. augment: see `wobble`; real and synthetic images undergo the same change.
+    start: images sorted by class, equally many of each, labels `[N]`, or soft `[N,K]` in that order. objective: one of this module's.
+    batch: real images of each class a step. learn: "images", "labels" or both. render: stored images `[N,…]` → the images that networks see (N or a
+    multiple, class by class), such as `enlarge` of smaller ones or a generator of its latents; the returned set holds what is stored. bounds: where
+    stored values are kept. augment: see `wobble`; real and synthetic images undergo the same change.
     watch: keep a copy of the set every so many steps (record["history"] `[T,N,…]`, record["watched"] the steps, record["spent"] the seconds).
     Adam with a cosine schedule. Raises ValueError for classes of different size, FloatingPointError when the objective stops being finite.
     """
@@ -424,7 +426,8 @@ def enlarge(images: torch.Tensor, factor: int = 2) -> torch.Tensor:
 def unroll(network: nn.Module, images, labels, rates) -> dict[str, torch.Tensor]:
     """The network's weights after `len(rates)` steps of gradient descent on all of `images`, as differentiable functions of images, labels and rates.
 
-    images `[N,C,H,W]`, labels `[N]` or `[N,K]`, rates `[T]`: a step size for each step. The network itself is not changed. Source: Wang et al. 2018, section 3.1.
+    images `[N,C,H,W]`, labels `[N]` or `[N,K]`, rates `[T]`: a step size for each step. The network itself is not changed. Source: Wang et al. 2018,
+    section 3.1.
     """
     weights = {name: parameter.detach().clone().requires_grad_() for name, parameter in network.named_parameters()}
     return _descend(network, weights, images, labels, rates)
@@ -454,7 +457,8 @@ def condense_for(
 ) -> tuple[Split, torch.Tensor, dict]:
     """Images and step sizes with which `descent` steps from exactly this network's weights do best on real images; returns (set, rates `[descent]`, record).
 
-    rate: the step size to begin with; all are learned. clip: the largest norm of a gradient with respect to the images; without it one unlucky batch can ruin the set.
+    rate: the step size to begin with; all are learned. clip: the largest norm of a gradient with respect to the images; without it one unlucky batch can
+    ruin the set.
     watch: as for `condense`. Source: Wang et al. 2018, algorithm 1, with Adam and a cosine schedule.
     """
     images = to_float(start.images).to(lesson.device()).clone().requires_grad_()

@@ -372,7 +372,11 @@ def test_class_centres():
         mean = images[(clouds.labels == k) & (flags == flag)].mean(dim=0)
         distances = (centres.images[2 * k : 2 * k + 2] - mean).flatten(1).norm(dim=1)
         assert distances.min() < 1e-6
-    loss = lambda c: sum(float(torch.cdist(split.images[split.labels == k].flatten(1) / 255.0, c.images[c.labels == k].flatten(1)).min(1).values.pow(2).sum()) for k in range(K))  # fmt: skip
+
+    def loss(centres):
+        mine = [(split.images[split.labels == k].flatten(1) / 255.0, centres.images[centres.labels == k].flatten(1)) for k in range(K)]
+        return sum(float(torch.cdist(points, means).min(dim=1).values.pow(2).sum()) for points, means in mine)
+
     begun = condense.random_examples(split, 3, seed=0)
     assert loss(condense.class_centres(split, 3, seed=0)) < loss(Split(begun.images / 255.0, begun.labels))
 
