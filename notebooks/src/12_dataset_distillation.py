@@ -404,7 +404,7 @@ sets = table.assign(arm=[("m_" if d == "mnist" else "f_") + a for d, a in zip(ta
 kd.judge("12-learned-beats-the-obvious", sets)
 
 # %% [markdown]
-# Two claims hide in this picture: what learned pixels add to learned labels, and what learned labels add to labels; the second card takes them one by one. Each dot is the mean of several networks, and a seed stands for everything at once: the images drawn, the newborn networks that took part, and those that judge. *Real*, *soft labels*, *learned labels* and *learned both* of a seed begin with the same ten images, so a line from left to right shows what was done to them. The green diamonds were measured at 28×28 pixels with
+# Two claims hide in this picture: what learned pixels add to learned labels, and what learned labels add to labels; the second card takes them one by one. (Labels alone were learned in half the steps; more did not help them in the pilot.) Each dot is the mean of several networks, and a seed stands for everything at once: the images drawn, the newborn networks that took part, and those that judge. *Real*, *soft labels*, *learned labels* and *learned both* of a seed begin with the same ten images, so a line from left to right shows what was done to them. The green diamonds were measured at 28×28 pixels with
 # networks four times as wide, with another objective; they say where the field stands, and our quick numbers are not their reproduction.
 
 # %%
@@ -512,7 +512,7 @@ kd.judge("12-another-architecture", others)
 kd.judge("12-other-means", others)
 
 # %% [markdown]
-# The gain over ten real images is one question, the gain over class means another, and the panels need not answer them alike. Class means are ten templates. A fully connected network sees every pixel at its place and can use a template as it is; a convolutional one looks for strokes, and a mean has none. Compare the means' column across the panels before you praise a learned set: what is hard to beat depends on who learns.
+# The gain over ten real images is one question, the gain over class means another, and the panels need not answer them alike. Class means are ten templates. Our reading, not tested here: a fully connected network sees every pixel at its place and can use a template as it is; a convolutional one looks for edges and strokes, and a mean has few. Compare the means' column across the panels before you praise a learned set: what is hard to beat depends on who learns.
 #
 # ## Latents instead of pixels
 #
@@ -616,11 +616,11 @@ kd.plots.show(
 kd.judge("12-latents", latents)
 
 # %% [markdown]
-# At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, nothing has been saved.
+# At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
 #
 # ## The ledger
 #
-# What has been compressed, and what did it cost? Bytes as stored: one byte a pixel or latent, four for each number of a soft label. Seconds are those of the core on which the set was made, as the cache recorded them. The last line trains the same networks on all the images.
+# What has been compressed, and what did it cost? Bytes as stored: one byte a pixel or latent, four for each number of a soft label. Seconds are those of the core on which the set was made, as the cache recorded them. One line trains a network of the same kind on all the images of MNIST but those kept for validation.
 
 
 # %%
@@ -642,7 +642,7 @@ for dataset in DATASETS:
             seconds = np.mean([kd.run(condensed, seed=s, dataset=dataset, size=size, per_class=1, **RECIPES[arm])["seconds"] for s in seeds])
             rows.append((dataset, text, 10 * size**2 + labels, seconds, percent[arm]))
 full_data = kd.sweep(all_the_data, seeds=seeds[:1], dataset="mnist", size=size, **whole)
-rows.insert(3, ("mnist", "all images", len(kd.load("mnist").train) * size**2, full_data.seconds.mean(), full_data.percent.mean()))
+rows.insert(3, ("mnist", "all images", len(kd.condense.pictures("mnist", size)[0]) * size**2, full_data.seconds.mean(), full_data.percent.mean()))
 ledger = pd.DataFrame(rows, columns=["data", "set", "bytes", "seconds", "accuracy"])
 ledger["share of bytes"] = ledger.bytes / (60_000 * size**2)
 print(
@@ -654,7 +654,7 @@ weights = kd.run(generator, seed=first_seed, dataset="mnist", size=size, latent=
 print(f"the generator of the latents: {4 * sum(w.numel() for w in weights.values()):,} bytes in float32, besides its latents' {10 * per_class * LATENT:,}")
 
 # %% [markdown]
-# *Seconds* are those of making a set, or of one training on all the data; training on ten images costs about as much for real ones as for learned ones. One set serves any number of trainings: whoever tries a hundred recipes pays for its making once. Whoever trains a single network gains nothing.
+# *Seconds* are those of making a set, or of one training on all the data; training on ten images costs about as much for real ones as for learned ones. One set serves any number of trainings: whoever tries a hundred recipes pays for its making once. Whoever trains a single network has to add the making to it.
 #
 # ## A file for someone else
 #
