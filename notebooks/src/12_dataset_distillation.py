@@ -545,7 +545,7 @@ def condensed_latents(seed, dataset, size, per_class, latent, hidden, epochs, co
     weights = kd.run(generator, seed=seed, dataset=dataset, size=size, latent=latent, hidden=hidden, epochs=epochs, count=count)
     encoder.load_state_dict(weights["encoder"])
     decoder.load_state_dict(weights["decoder"])
-    decoder.requires_grad_(False)
+    decoder.requires_grad_(False).to(kd.lesson.device())
     start = kd.condense.random_examples(train, per_class * size**2 // latent, seed)
     points = kd.predict_logits(encoder, start.images)[:, :, None, None]
     pool = kd.condense.Pool(lambda s: kd.condense.convnet(recipe["width"], size=size, seed=s), seed=seed)
@@ -554,7 +554,8 @@ def condensed_latents(seed, dataset, size, per_class, latent, hidden, epochs, co
     if recipe["steps"]:
         begun, _ = kd.condense.condense(begun, train, OBJECTIVES[recipe["objective"]], render=rendered(decoder, size), **settings)
     with torch.no_grad():
-        return {"latents": begun.images.flatten(1), "images": rendered(decoder, size)(begun.images), "labels": begun.labels}
+        images = rendered(decoder, size)(begun.images.to(kd.lesson.device())).cpu()
+    return {"latents": begun.images.flatten(1), "images": images, "labels": begun.labels}
 
 
 def worth_latents(seed, dataset, size, latent, settings, networks, judge_width, epochs, rate, count, part="test"):
