@@ -645,7 +645,7 @@ for dataset in DATASETS:
 full_data = kd.sweep(all_the_data, seeds=seeds[:1], dataset="mnist", size=size, **whole)
 rows.insert(3, ("mnist", "all images", len(kd.condense.pictures("mnist", size)[0]) * size**2, full_data.seconds.mean(), full_data.percent.mean()))
 ledger = pd.DataFrame(rows, columns=["data", "set", "bytes", "seconds", "accuracy"])
-ledger["share of bytes"] = ledger.bytes / (60_000 * size**2)
+ledger["share of bytes"] = ledger.bytes / rows[3][2]
 print(
     ledger.to_string(
         index=False, formatters={"bytes": "{:,}".format, "seconds": "{:.1f}".format, "accuracy": "{:.1f} %".format, "share of bytes": "{:.1e}".format}
