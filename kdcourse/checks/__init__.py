@@ -12,9 +12,7 @@ from kdcourse.checks import (
     lesson08,
     lesson09,
     lesson10,
-    lesson11,
     lesson12,
-    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -31,7 +29,5 @@ __all__ = [
     "lesson08",
     "lesson09",
     "lesson10",
-    "lesson11",
     "lesson12",
-    "lesson13",
 ]

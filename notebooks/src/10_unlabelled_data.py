@@ -20,7 +20,7 @@
 # You have a thousand images with labels and many more without. You train a network on the thousand and ask it about the others. "That is a 7", it says, and you write down: 7. Now you train a second network on what the first one said. Where should anything new come from? Nobody has entered the room who knows more than the first network did.
 #
 # And yet it works, and has been used at the largest scale. Radosavovic et al. (2018) ask *one* network about several transformed copies of each image, take the mean answer as a label, and train a student on it. They call the situation **omni-supervised learning**: all the labels there are, and unlabelled images without end. The method they call **data
-# distillation**, because the many answers come from one model and many versions of the data, instead of many models. (Lesson 12, planned, is about *dataset* distillation, which is something else.) Xie et al. (2020) add the second idea: the teacher labels clean images, the student learns on disturbed ones. With 300 million unlabelled images their **noisy student** reached 88.4 % on ImageNet. Their published code has
+# distillation**, because the many answers come from one model and many versions of the data, instead of many models. ([Lesson 12](12_dataset_distillation.ipynb) is about *dataset* distillation, which is something else.) Xie et al. (2020) add the second idea: the teacher labels clean images, the student learns on disturbed ones. With 300 million unlabelled images their **noisy student** reached 88.4 % on ImageNet. Their published code has
 # an experiment nearer to ours, house numbers (SVHN), on which the network from labels has 97.9 % right and its noisy student 98.6 %.
 
 # %% tags=["parameters"]
@@ -790,4 +790,4 @@ kd.checks.lesson10.threshold(lowest_threshold);
 # - A confidence threshold chooses classes as well as images, and it does not know strangers. Look at a few hundred of your unlabelled images before you trust nine thousand.
 #
 # **Further reading.** Radosavovic, Dollár, Girshick, Gkioxari & He, *Data Distillation: Towards Omni-Supervised Learning*, 2018, section 3 · Xie, Luong, Hovy & Le, *Self-training with Noisy Student improves ImageNet classification*, 2020 (and google-research/noisystudent for the SVHN numbers) · Lee, *Pseudo-Label*, 2013 (hard labels made on the way) ·
-# Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015 · [lesson 02](02_unseen_classes.ipynb) (students that never see a class) · [lesson 09](09_many_teachers.ipynb) (several networks instead of several views) · [lesson 11](11_without_data.ipynb) (no data at all).
+# Hinton, Vinyals & Dean, *Distilling the Knowledge in a Neural Network*, 2015 · [lesson 02](02_unseen_classes.ipynb) (students that never see a class) · [lesson 09](09_many_teachers.ipynb) (several networks instead of several views) · lesson 11, planned (no data at all).

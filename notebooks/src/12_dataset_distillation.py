@@ -617,7 +617,7 @@ kd.plots.show(
 kd.judge("12-latents", latents)
 
 # %% [markdown]
-# At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
+# (Latents are judged by three networks a seed, pixels by five: that makes their dots scatter more, and neither higher nor lower.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
 #
 # ## The ledger
 #
