@@ -14,7 +14,7 @@ def transform(images: torch.Tensor, turn=0.0, zoom=1.0, down=0.0, right=0.0, mir
     """Images `[N,C,H,W]` turned by `turn` degrees (clockwise) about their centre, enlarged `zoom` times, moved by `down` and `right` pixels, zeros moving in.
 
     Each of the five is one value for all images or a tensor `[N]`; mirror swaps left and right first. Float32, pixels of uint8 images in [0, 1], bilinear
-    between pixels. Raises ValueError for other shapes, a zoom that is not positive, or as many values as there are no images.
+    between pixels. Raises ValueError for other shapes, a zoom that is not positive, or a tensor of another length.
     """
     if images.ndim != 4:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected [N, channels, height, width]")

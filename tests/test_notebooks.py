@@ -1,10 +1,12 @@
 """Sources become notebooks: exercises and solutions, what is stale, what is executed, and how a failure ends."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -188,23 +190,25 @@ def test_key_follows_names_through_the_numeric_modules(course, cell, module, old
     assert (notebooks.lesson_key(_source(course), root) != before) == counts
 
 
-def test_every_lesson_reaches_all_that_its_trials_depend_on():
+@pytest.mark.parametrize(
+    "trial", [kd.features.teacher, kd.metric.wide_teacher, kd.teachers.convolutional_teacher, kd.teachers.smoothed_teacher]
+)
+def test_a_cell_reaches_all_that_its_trial_depends_on(trial):
     """Held against the other way of finding dependencies: the recipe of a trial follows values, the key of a lesson follows names."""
-    cell = "import kdcourse as kd\nkd.run(kd.features.teacher, seed=0)"
-    found = {part.split(": ", 1)[1] for part in keys.reach([cell], notebooks.lesson.ROOT / "kdcourse")}
+    home = trial.__module__.removeprefix("kdcourse.")
+    cell = f"import kdcourse as kd\nkd.run(kd.{home}.{trial.__name__}, seed=0)"
+    reached = set(keys.reach([cell], Path(kd.__file__).parent))
     parts = {}
-    recipe._visit(kd.features.teacher, "teacher", parts, ("teacher",))
-    modules = [kd.data, kd.models, kd.losses, kd.training, kd.features]
-    functions = [
-        value
-        for module in modules
+    recipe._visit(trial, trial.__name__, parts, (trial.__name__,))
+    modules = {name: importlib.import_module(f"kdcourse.{name}") for name in keys.NUMERIC if hasattr(kd, name)}
+    needed = {
+        f"{name}: {recipe.syntax(ast.unparse(ast.parse(inspect.getsource(value))))}"
+        for name, module in modules.items()
         for value in vars(module).values()
-        if inspect.isfunction(value) and f"{value.__module__}.{value.__qualname__}" in parts
-    ]
-    assert len(functions) > 15
-    for function in functions:
-        definition = ast.unparse(ast.parse(inspect.getsource(function)))
-        assert recipe.syntax(definition) in found, function.__qualname__
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and f"{value.__module__}.{value.__qualname__}" in parts
+    }
+    assert len(needed) > 15
+    assert needed <= reached
 
 
 def test_a_module_used_as_a_value_counts_as_a_whole(course):

@@ -175,7 +175,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Each row is one digit, and you would give all its copies one label. The teacher does not. It was trained on such transforms, of *its* thousand images; of images it has never seen it holds different opinions from different sides. That is a disagreement of one network with itself, and it needs no label to be seen. Where it is large, at most
+# (The teacher of this figure, of the strangers' and of the last one is that of the first seed.) Each row is one digit, and you would give all its copies one label. The teacher does not. It was trained on such transforms, of *its* thousand images; of images it has never seen it holds different opinions from different sides. That is a disagreement of one network with itself, and it needs no label to be seen. Where it is large, at most
 # one opinion can be right, and the plain answer is just one of them, without any privilege.
 #
 # ## What a student can hear
@@ -262,7 +262,7 @@ for dataset, table in teachers.items():
 kd.judge("10-views-label-better", pd.DataFrame(labels_made))
 
 # %% [markdown]
-# Compare the first brown column, the plain image, with the others: is a transformed view by itself any better? Then follow the dark line. The gain is that of an ensemble ([lesson 09](09_many_teachers.ipynb)): single opinions with *different* errors, and a mean that cancels a part of them. It costs $V$ forward passes an image, once; the student then answers in one.
+# Compare the first brown column, the plain image, with the others: is a transformed view by itself any better? Then follow the dark line. What a mean can gain is what an ensemble gains ([lesson 09](09_many_teachers.ipynb)): single opinions with *different* errors, a part of which cancels. It costs $V$ forward passes an image, once; the student then answers in one.
 #
 # ## The experiment
 #
@@ -451,7 +451,7 @@ kd.judge("10-views-on-mnist", named)
 #
 # ## What noise does
 #
-# For the card on noise all four students learn the labels of the mean of the views; two of them with noise, two without. Each is judged twice.
+# For the card on noise all four students (two a data set) learn the labels of the mean of the views: one with noise, one without. Each is judged twice.
 
 # %%
 noise_arms = []
@@ -497,8 +497,7 @@ kd.judge("10-noise-on-clean-images", noise_arms)
 # Left and right is the accuracy that most tables report, up and down is what noise is for. Compare the student without noise with the *teacher* on the vertical axis: the teacher had noise when it learned; does its robustness come along with its labels? What is not asked on the transfer images is not learned from them. That the disturbances are those of the training is the easiest case for
 # noise; ImageNet-C has others, and whether robustness reaches so far is not tested here.
 #
-# On images as they are, the second card. A student with noise has a harder exercise, and 400 steps of a small network in the quick profile; Xie et al. trained *larger* students for a long time. Where noise costs errors here, it may be for want of time or room. In our pilots on Fashion-MNIST the loss became smaller with twice the steps and did not vanish, and students of true labels lost by noise
-# as well, so it is no matter of pseudo-labels. (To try it: `share=2.0` for the students of both kinds.)
+# On images as they are, the second card. A student with noise has a harder exercise, and 400 steps of a small network in the quick profile; Xie et al. trained *larger* students for a long time. Where noise costs errors here, it may be for want of time or room. (To try it: `share=2.0` for the students of both kinds.)
 #
 # ## Which part of the answer?
 #
@@ -542,7 +541,7 @@ kd.judge("10-threshold-costs", named[named.seed.isin(few_seeds)])
 # Three seeds see large differences only: an interval that crosses the grey line leaves even the direction open. Before you say "dark knowledge", compare the rows *soft* and *shuffled*. The shuffled labels have the doubts that are usual in a class, at random images. If they serve as well as the image's own, or better, then these were no knowledge to the student: soft labels of
 # a mean of views are soft where the teacher did not know, and a student that copies the doubt will doubt there as well ([lesson 09](09_many_teachers.ipynb) meets the same with five networks).
 #
-# And look at *only above 90 %*. The threshold takes out most of the wrong labels, and most of the images on which there was anything to learn. Whether that pays depends on what else is in the heap.
+# And look at *only above 90 %*. The threshold takes out labels of which the teacher was in doubt: wrong ones, and images on which there was something to learn. Whether that pays depends on what else is in the heap.
 #
 # ## What does not belong
 #
@@ -605,8 +604,8 @@ MIXED = {
     "clothes_sure": dict(foreign="fashion_mnist", threshold=0.9),
     "halves_hard": dict(foreign="halves"),
 }
-MIXED["half_steps"] = dict(share=0.5)
-polluted = train_arms({("mnist", arm): dict(trial="student", **how, **settings("mnist")) for arm, how in MIXED.items()}, few_seeds)
+heaps = {("mnist", arm): dict(trial="student", **how, **settings("mnist")) for arm, how in (MIXED | {"half_steps": dict(share=0.5)}).items()}
+polluted = train_arms(heaps, few_seeds)
 polluted = pd.concat([polluted, runs[(runs.dataset == "mnist") & runs.arm.isin(["views", "teacher"]) & runs.seed.isin(few_seeds)]], ignore_index=True)
 polluted["errors"] = [10_000 * (~correct).mean() for correct in polluted.correct]
 
@@ -635,14 +634,14 @@ kd.judge("10-what-helps-against-clothes", polluted)
 # Compare each student with the one of digits alone in *half the steps*: it has seen each digit about as often, so what it lacks is not practice. The rest, if the first card shows any, is the strangers' doing; three seeds scatter, and an interval that contains 0 says that they could not tell. Then look at the teacher on the far left, and ask the practical question: which of these students would you still prefer to it? A heap that is
 # half strangers costs twice: what they do to the student, and the training time that they take from the digits.
 #
-# Why should they harm at all? No test image is a coat, so it does not matter what the student says of coats. But the network is small, and what it spends on telling coats by the teacher's guesses it does not spend on digits. That is our reading; a larger student would be a test of it. (In a pilot with noise and twice the steps, where the student of digits alone was better, strangers cost more than here.)
+# Why should they harm at all? No test image is a coat, so it does not matter what the student says of coats. But the network is small, and what it spends on telling coats by the teacher's guesses it does not spend on digits. That is our reading; a larger student would be a test of it.
 #
 # The last card asks for what helps. A threshold takes out those strangers of which the teacher is in doubt, and soft labels tell the student of the doubt. Neither knows a stranger from a difficult digit, and the earlier card on the threshold has its price on digits. The remedies that reach further use another source of knowledge: look at a sample of the images, or train something whose task it is to tell digits from the rest.
 # (Xie et al. report soft labels as the better choice for out-of-domain images in certain cases.)
 #
 # ## What goes wrong in practice
 #
-# **The sure ones are the easy ones.** A threshold on the confidence does not only choose images, it chooses classes. On Fashion-MNIST the teacher is sure of trousers and bags and rarely of shirts, which look like T-shirts, pullovers and coats. What passes the threshold is another data set than the one you wanted to label:
+# **The sure ones are the easy ones.** A threshold on the confidence does not only choose images, it chooses classes. Trousers look like nothing else in Fashion-MNIST; a shirt looks like a T-shirt, a pullover and a coat. What passes the threshold is another data set than the one you wanted to label:
 
 # %%
 _, everything, judged = material("fashion_mnist", *(scale[name] for name in ("known", "pool", "part")))

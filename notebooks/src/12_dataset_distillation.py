@@ -315,7 +315,7 @@ assert torch.allclose(by_hand, kd.condense.gradient_matching(newborn, synthetic,
 # What has to be beaten? Ten real images, drawn at random, with their labels. The same ten with the soft labels of a teacher that has seen all the data: Qin et al. (2024) found that on ImageNet-1K real images with an expert's soft labels keep up with distilled ones. The mean of each class, which costs one line. And then we take the synthetic set apart: only the *labels* of ten real images are learned
 # (**label distillation**, Bohdal et al. 2020), or *both*, labels and pixels.
 #
-# Everyone is judged alike. Five newborn ConvNets, with other initial weights than any that took part, train on the set alone, all images in every step; what counts is their mean accuracy. Learning rate and steps were chosen on validation images for the *real* images and then used for all (of two rates, between which the pilot could not decide, the larger; more steps gained little). The images are moved, turned and zoomed a little in every step, for ten real digits more than a little: of no, small and large moves the
+# Everyone is judged alike. Five newborn ConvNets, with other initial weights than any that took part, train on the set alone, all images in every step; what counts is their mean accuracy (in the quick profile on the first 2,000 test images, in the first experiment on all). Learning rate and steps were chosen on validation images for the *real* images and then used for all (of two rates, between which the pilot could not decide, the larger; more steps gained little). The images are moved, turned and zoomed a little in every step, for ten real digits more than a little: of no, small and large moves the
 # best on validation images, for real images and class means, and of small and large ones for learned pixels. A weak recipe for the baseline is the cheapest way to a large gain; see *What goes wrong*.
 
 # %%
@@ -676,7 +676,7 @@ print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(ow
 # %% [markdown]
 # ## What goes wrong in practice
 #
-# **A starved baseline.** Sets that were made for training may be learned in fewer steps than real images, and need no augmentation. Take a recipe that suits the synthetic set, use it for both because "everything else must be equal", and the gain may be the recipe's. Below, the same two sets under a hasty recipe and under the one chosen for the real images.
+# **A starved baseline.** Sets that were made for training may be learned in fewer steps than real images, and need no augmentation. Take a recipe that suits the synthetic set, use it for both because "everything else must be equal", and the gain may be the recipe's. Below, the same two sets (of the first seed, two networks each, on validation images) under a hasty recipe and under the one chosen for the real images.
 
 
 # %%
