@@ -44,22 +44,25 @@ def scaled_lenet(width: float = 1.0, size: int = 28, norm: bool = False, channel
 def upsampling_generator(noise: int = 64, width: int = 16, size: int = 28, channels: int = 1, seed: int = 0) -> nn.Module:
     """Images in [0, 1] from noise `[N, noise]`: one linear layer to a 7×7 grid, then nearest up-sampling and 3×3 convolutions; `[N, channels, size, size]`.
 
-    Small on purpose: the generator's passes are what data-free distillation costs. Raises ValueError for sizes that are not 7 times a power of two above 1.
+    `width` channels on the 7×7 grid, half of them after each up-sampling: the generator's passes are what data-free distillation costs. Raises ValueError for sizes that are not 7 times a power of two above 1.
     Source of the shape: Chen et al. 2019 (DAFL), with fewer channels.
     """
     doublings = int(math.log2(size / 7)) if size > 7 else 0
     if doublings < 1 or 7 << doublings != size:
         raise ValueError(f"size is {size}; expected 14, 28 or another 7·2^k")
+    if width < 2:
+        raise ValueError(f"width is {width}; expected at least 2 channels")
     model = nn.Sequential()
     model.add_module("linear", nn.Linear(noise, width * 49, bias=False))
     model.add_module("norm", nn.BatchNorm1d(width * 49))
     model.add_module("grid", nn.Unflatten(1, (width, 7, 7)))
     for depth in range(doublings):
+        fan_in, fan_out = max(2, width >> depth), max(2, width >> depth + 1)
         model.add_module(f"up{depth}", nn.Upsample(scale_factor=2))
-        model.add_module(f"conv{depth}", nn.Conv2d(width, width, 3, padding=1, bias=False))
-        model.add_module(f"norm{depth}", nn.BatchNorm2d(width))
+        model.add_module(f"conv{depth}", nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False))
+        model.add_module(f"norm{depth}", nn.BatchNorm2d(fan_out))
         model.add_module(f"relu{depth}", nn.LeakyReLU(0.2))
-    model.add_module("last", nn.Conv2d(width, channels, 3, padding=1, bias=False))
+    model.add_module("last", nn.Conv2d(fan_out, channels, 3, padding=1, bias=False))
     model.add_module("contrast", nn.BatchNorm2d(channels))  # keeps the images from fading to one grey
     model.add_module("sigmoid", nn.Sigmoid())
     models.initialise(model, seed)

@@ -53,6 +53,8 @@ def test_upsampling_generator_makes_images(size):
     for bad in (7, 20, 21, 32):
         with pytest.raises(ValueError, match="expected 14, 28"):
             datafree.upsampling_generator(size=bad)
+    with pytest.raises(ValueError, match="at least 2 channels"):
+        datafree.upsampling_generator(width=1)
 
 
 # ---- inputs that cost nothing ----

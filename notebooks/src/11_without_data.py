@@ -363,6 +363,13 @@ def images_of(source, seed, making, dueling, recipes, **scale):
     return free_images("real" if source == "untrained" else source, seed, scale["dataset"], scale["size"], making["count"])
 
 
+def answers_to_shifts(teacher, images, reach):
+    """The teacher's logits [N, V, 10] for every shift that `kd.jitter(reach)` may draw, in its order: computed once, looked up in every step."""
+    side, everyone = 2 * reach + 1, torch.ones(len(images), dtype=torch.int64)
+    shifted = (kd.data.shift(images, (v // side - reach) * everyone, (v % side - reach) * everyone, reach) for v in range(side**2))
+    return torch.stack([kd.predict_logits(teacher, moved) for moved in shifted], dim=1)
+
+
 def absolute(model, batch):
     return F.l1_loss(model(batch.images), batch.targets)
 
@@ -375,8 +382,9 @@ def student(source, seed, epochs, learning_rate, making, dueling, recipes, part=
     images = images_of(source, seed, making, dueling | {"part": part}, recipes, **scale)
     split = kd.Split(images, torch.zeros(len(images), dtype=torch.int64))  # labels there are none
     model = kd.datafree.scaled_lenet(0.5, scale["size"], seed=seed)
-    settings = dict(epochs=epochs, batch_size=128, learning_rate=learning_rate, seed=seed, augment=kd.jitter(scale["size"] // 14))
-    record = kd.fit(model, split, absolute, targets=teacher, **settings)
+    reach = scale["size"] // 14  # 1 pixel of 14, 2 of 28
+    settings = dict(epochs=epochs, batch_size=128, learning_rate=learning_rate, seed=seed, augment=kd.jitter(reach))
+    record = kd.fit(model, split, absolute, targets=answers_to_shifts(teacher, images, reach), **settings)
     _, judged = kd.datafree.pictures_of(scale["dataset"], scale["size"], part)
     return record | {"correct": kd.correct(model, judged)}
 
@@ -722,7 +730,7 @@ def the_one_who_left(mean_before, mean_after, n):
 kd.checks.lesson11.forgotten_one(the_one_who_left);
 
 # %% [markdown]
-# And the first row of the last picture shows what can be made of them. "Only aggregates" is no protection when there are two of them. (Differential privacy was invented against this subtraction.)
+# And the first row of the last picture shows what can be made of them. "Only aggregates" is no protection when there are two of them. (Differential privacy is an answer to this subtraction: noise in every published mean.)
 #
 # ## Takeaways
 #
