@@ -229,23 +229,24 @@ def _products():
 # ---- a generator against the teacher ----
 
 
-def generator_objective(answers: torch.Tensor, pupil: torch.Tensor | None, weights: dict, norm_distance=0.0) -> torch.Tensor:
-    """What a generator minimises, from the teacher's logits `[N,K]` for its images and the student's: a weighted sum of four terms.
+def generator_objective(answers: torch.Tensor, pupil: torch.Tensor | None, weights: dict, norm_distance=0.0, variation=0.0) -> torch.Tensor:
+    """What a generator minimises, from the teacher's logits `[N,K]` for its images and the student's: a weighted sum of five terms.
 
     weights, 0 where missing: `adversary` times minus the mean |student − teacher| (Fang et al. 2019, equation 3, DFAD), `one_hot` times the cross-entropy of the teacher with its own first choice, and
-    `balance` times minus the entropy of its mean answer (Chen et al. 2019, equations 2 and 6, DAFL), `norms` times `norm_distance` (Yin et al. 2020).
+    `balance` times minus the entropy of its mean answer (Chen et al. 2019, equations 2 and 6, DAFL), `norms` times `norm_distance` and `smooth` times the images' total `variation` (Yin et al. 2020).
     """
-    unknown = set(weights) - {"adversary", "one_hot", "balance", "norms"}
+    unknown = set(weights) - {"adversary", "one_hot", "balance", "norms", "smooth"}
     if unknown:
-        raise ValueError(f"unknown term {sorted(unknown)[0]!r}; expected adversary, one_hot, balance, norms")
-    value = weights.get("norms", 0.0) * norm_distance + torch.zeros((), device=answers.device)
+        raise ValueError(f"unknown term {sorted(unknown)[0]!r}; expected adversary, one_hot, balance, norms, smooth")
+    value = weights.get("norms", 0.0) * norm_distance + weights.get("smooth", 0.0) * variation + torch.zeros((), device=answers.device)
     if weights.get("adversary"):
         value = value - weights["adversary"] * (pupil - answers).abs().mean()
     if weights.get("one_hot"):
         value = value + weights["one_hot"] * F.cross_entropy(answers, answers.argmax(dim=1))
     if weights.get("balance"):
-        mean = F.softmax(answers, dim=1).mean(dim=0)
-        value = value + weights["balance"] * torch.xlogy(mean, mean).sum()
+        # From logarithms: a class that no image comes near has probability 0 in float32, where p·log p has no gradient.
+        log_mean = F.log_softmax(answers, dim=1).logsumexp(dim=0) - math.log(len(answers))
+        value = value + weights["balance"] * (log_mean.exp() * log_mean).sum()
     return value
 
 
@@ -328,7 +329,7 @@ def _generator_step(teacher, student, generator, maker, z, weights: dict):
         made = generator(z).float()
         said, pupil = teacher(made).float(), student(made).float()
         distance = batch_norm_distance(teacher, seen) if weights.get("norms") else 0.0
-        value = generator_objective(said, pupil, weights, distance)
+        value = generator_objective(said, pupil, weights, distance, total_variation(made))
     maker.zero_grad(set_to_none=True)
     value.backward()
     maker.step()
