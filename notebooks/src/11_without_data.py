@@ -295,7 +295,7 @@ def duel(how, seed, iterations, student_steps, batch_size, learning_rate, genera
 
 
 batch_size = lesson.pick(smoke=20, quick=128, full=256)
-epochs = lesson.pick(smoke=6, quick=32, full=100)
+epochs = lesson.pick(smoke=6, quick=48, full=100)
 steps = epochs * -(-count // batch_size)  # every student's
 student_steps = lesson.pick(smoke=2, quick=4, full=5)  # for each of the generator's
 learning_rate = lesson.pick(smoke=1e-2, quick=1e-2, full=5e-3)
