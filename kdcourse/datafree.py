@@ -1,6 +1,7 @@
 """Transfer sets made from what a teacher knows, when its training data cannot leave the building."""
 
 import contextlib
+import functools
 import math
 import time
 
@@ -358,8 +359,14 @@ def rebuild_lenet(weights: dict, size: int, norm: bool) -> nn.Module:
 
 def pictures_of(dataset: str, size: int, part: str = "test") -> tuple[data.Split, data.Split]:
     """(training images, judged images) at 28 or 14 pixels: all but the last 10,000 training images; the "test" set, or those as "validation"."""
+    data.load(dataset)  # every trial notes what it read, also when the images below are at hand
+    whole, test = _shrunken(dataset, size)
+    train, validation = data.hold_out(whole)
+    return train, {"test": test, "validation": validation}[part]
+
+
+@functools.lru_cache(maxsize=4)
+def _shrunken(dataset: str, size: int) -> tuple[data.Split, data.Split]:
     whole = data.load(dataset)
-    train, validation = data.hold_out(whole.train)
-    judged = {"test": whole.test, "validation": validation}[part]
     factor = whole.train.images.shape[2] // size
-    return data.shrink(train, factor), data.shrink(judged, factor)
+    return (whole.train, whole.test) if factor == 1 else (data.shrink(whole.train, factor), data.shrink(whole.test, factor))
