@@ -471,7 +471,7 @@ kd.plots.show(
 # How to read it: the axis is logarithmic, every step to the left is a share of the errors saved. Compare within the families first. Does it help to know two numbers about the pixels (the two noises)? Does it help to match the batch-norm record (**impressions** and **norms**, which share a teacher)? Is a record made on purpose worth its bytes? What becomes of the generator's advantage when a fresh student
 # gets its images all at once, and when the teacher it fought knew nothing?
 #
-# The green diamonds belong to LeNet-5 at 28 × 28 pixels and to students that took ten to a hundred times as many steps. They say where the method has been, not where our bars should end.
+# The green diamonds belong to LeNet-5 at 28 × 28 pixels and to students that took more than ten times as many steps, on larger batches. They say where a method has been, not where our dots should lie.
 
 # %%
 kd.judge("11-generator-beats-noise", runs)
@@ -502,7 +502,8 @@ kd.judge("11-dfad-beats-dafl", fewer)
 kd.judge("11-balance-helps", fewer)
 
 # %% [markdown]
-# What the cards do not say. All arms share one learning rate and one number of steps, chosen on validation images; an arm that would have gone on improving is judged where the others stop. The validation images are real and labelled: with the *real* problem of this lesson you would not have them, and every number here, like every number in the papers, is tuned a little better than you
+# What the cards do not say. All arms share one learning rate and one number of steps, chosen on validation images of one pilot seed; an arm that would have gone on improving is judged where the others stop. What the arms do *not* share is our attention: images by gradient descent were tried in some thirty settings and generators in some twenty, the free inputs in six (`claims.toml` has the list). A gap
+# between a tuned method and a free one is a little too wide by that. The validation images are real and labelled: with the *real* problem of this lesson you would not have them, and every number here, like every number in the papers, is tuned a little better than you
 # could do without data. And MNIST is kind: its pictures are strokes on black, so that curves drawn at random are half-way to a digit. Nobody knows how to draw a random tumour.
 #
 # ## The best of many moments
