@@ -432,15 +432,15 @@ rows = [
     ("unrelated", "unrelated images", "soft", (9456, "Chen 2019, USPS")),
     ("strokes", "random strokes", "soft", None),
     ("normal", "normal noise", "soft", (8801, "Chen 2019")),
-    ("impressions", "impressions", "soft", None),
-    ("norms", "norms", "soft", None),
+    ("impressions", "impressions, batch-norm teacher", "soft", None),
+    ("norms", "norms, batch-norm teacher", "soft", None),
     ("answers", "record of the answers", "soft", (9247, "Lopes 2017")),
     ("layers", "record of all layers", "soft", None),
     ("dafl", "DAFL's generator", "soft", (9820, "Chen 2019")),
     ("dfad", "DFAD's generator", "soft", (9830, "Fang 2019")),
     ("generator", "our generator", "soft", None),
     ("replayed", "its last images: replayed", "soft", None),
-    ("aimless", "against an untrained teacher: aimless", "control", None),
+    ("aimless", "fought an untrained teacher: aimless", "control", None),
     ("untrained", "untrained teacher, real images", "control", None),
 ]
 table = runs.pivot(index="seed", columns="arm", values="errors")
