@@ -98,7 +98,9 @@ def draw_row(axes, images, teacher, name):
     """A row of images, each with the teacher's answer and how sure it is."""
     confidence, answer = F.softmax(kd.predict_logits(teacher, images), dim=1).max(dim=1)
     for axis, image, c, a in zip(axes, kd.data.to_float(images), confidence, answer):
-        axis.imshow(image[0], vmin=0, vmax=1)
+        if image.isnan().any():
+            continue  # no such image
+        axis.imshow((15 * image[0]).round(), vmin=0, vmax=15)  # 16 greys make a light picture
         axis.set_title(f"{a.item()} · {100 * c.item():.0f} %", fontsize=9, fontweight="normal", loc="center", pad=2)
     for axis in axes:
         axis.set(xticks=[], yticks=[])
@@ -274,7 +276,7 @@ def made_up(source, seed, count, steps, smooth, norms, **scale):
 
 
 count = lesson.pick(smoke=100, quick=2000, full=20_000)  # images in every transfer set
-making = dict(count=count, steps=lesson.pick(smoke=4, quick=40, full=200), smooth=10.0, norms=0.3)
+making = dict(count=count, steps=lesson.pick(smoke=4, quick=30, full=200), smooth=10.0, norms=0.3)
 
 
 def duel(how, seed, iterations, student_steps, batch_size, learning_rate, generator_rate, width, part, **scale):
@@ -294,8 +296,8 @@ def duel(how, seed, iterations, student_steps, batch_size, learning_rate, genera
     return record | {"correct": kd.correct(student, judged)}
 
 
-batch_size = lesson.pick(smoke=20, quick=128, full=256)
-epochs = lesson.pick(smoke=6, quick=48, full=100)
+batch_size = lesson.pick(smoke=20, quick=64, full=256)
+epochs = lesson.pick(smoke=6, quick=24, full=100)
 steps = epochs * -(-count // batch_size)  # every student's
 student_steps = lesson.pick(smoke=2, quick=4, full=5)  # for each of the generator's
 learning_rate = lesson.pick(smoke=1e-2, quick=1e-2, full=5e-3)
@@ -321,16 +323,16 @@ duels = {name: kd.run(duel, how=how, seed=first_seed, **dueling, **scale) for na
 
 
 def one_of_each(teacher, images):
-    """Of each class the first image that the teacher calls so; black where it never does."""
+    """Of each class the first image that the teacher calls so; not a number where it never does."""
     answer = kd.predict_logits(teacher, images).argmax(dim=1)
-    picked = torch.zeros(10, *images.shape[1:])
+    picked = torch.full((10, *images.shape[1:]), float("nan"))
     for k in range(10):
         if (answer == k).any():
             picked[k] = kd.data.to_float(images[(answer == k).nonzero()[0, 0]])
     return picked
 
 
-figure, axes = plt.subplots(8, 10, figsize=(8, 7.6))
+figure, axes = plt.subplots(8, 10, figsize=(7.4, 7))
 used = {}
 for row, (name, result) in zip(axes, (shown | duels).items()):
     asked = normed if name in WITH_NORM else teacher
@@ -340,7 +342,7 @@ figure.suptitle("Ten images that the teacher calls 0 to 9, from eight ways of ma
 kd.plots.show(
     figure,
     "Eight rows of ten made-up images, one that the teacher calls by each class, with its answer and confidence above: impressions, norms, answers and layers by gradient descent on the pixels, then those of four "
-    "generators; black where there is none. Left of each row over how many classes the teacher's answers spread: " + ", ".join(f"{name} {n:.1f}" for name, n in used.items()) + ".",
+    "generators; empty where there is none. Left of each row over how many classes the teacher's answers spread: " + ", ".join(f"{name} {n:.1f}" for name, n in used.items()) + ".",
 )
 print("bytes that leave the building with the teacher:")
 weights_size, data_size = 4 * parameters[1.0], 50_000 * scale["size"] ** 2
@@ -593,7 +595,7 @@ figure, axes = plt.subplots(4, 10, figsize=(8, 3.7))
 named = [("one member", pictures[1]["members"]), *((f"from the mean\nof {n}", pictures[n]["images"]) for n in sizes)]
 for row, (name, images) in zip(axes, named):
     for axis, image in zip(row, images):
-        axis.imshow(image[0], vmin=0, vmax=255)
+        axis.imshow((image[0] / 17.0).round(), vmin=0, vmax=15)
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
     row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10)
