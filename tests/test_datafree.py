@@ -234,8 +234,17 @@ def test_generator_objective_is_its_formula():
     assert datafree.generator_objective(answers, None, {"balance": 1.0}).item() == pytest.approx(balance)
     even = torch.eye(5, dtype=torch.float64) * 50
     assert datafree.generator_objective(even, None, {"balance": 1.0}).item() == pytest.approx(-math.log(5))
+    assert datafree.generator_objective(answers, None, {"smooth": 2.0}, variation=0.5).item() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="unknown term 'adversry'"):
         datafree.generator_objective(answers, pupil, {"adversry": 1.0})
+
+
+def test_balance_has_a_gradient_where_a_class_is_never_seen():
+    logits = torch.tensor([[200.0, 0.0, -300.0], [180.0, 20.0, -300.0]], requires_grad=True)
+    value = datafree.generator_objective(logits, None, {"balance": 1.0})
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.isfinite(logits.grad).all()
 
 
 DUEL = {"student_steps": 2, "batch_size": 32, "learning_rate": 5e-3, "generator_rate": 5e-3, "seed": 1}
