@@ -532,17 +532,18 @@ for curve in curves.values():
     best = curve[curve[:, 1].argmin()]
     axis.plot(*best, "o", markersize=8, markerfacecolor="none", markeredgecolor="black", markeredgewidth=1.4)
     axis.plot(*curve[-1], "o", markersize=5, color=kd.plots.COLOURS["soft"])
-axis.set(yscale="log", xlabel="iterations of the generator", ylabel="test errors of its student")
+axis.set(xlabel="iterations of the generator", ylabel="test errors of its student")
+axis.yaxis.set_major_formatter("{x:,.0f}")
 axis.set_title(f"The best of {len(next(iter(curves.values())))} moments (rings) has {flattery.mean():.0f} errors fewer than the last")
 kd.plots.show(
     figure,
-    "Test errors of our generator's student against the iterations, one line a seed, logarithmic. A ring marks the moment with the fewest test errors, a dot the last one. "
+    "Test errors of our generator's student against the iterations, one line a seed. A ring marks the moment with the fewest test errors, a dot the last one. "
     f"On average the ring lies {flattery.mean():.0f} errors below the dot.",
 )
 kd.judge("11-best-moment-flatters", moments)
 
 # %% [markdown]
-# Two things are in that difference: luck, because the smallest of many noisy numbers is small, and *early stopping with the answers in hand*, where the curve goes up again. Where the learning rate runs out at the end, as here, curves settle and little is left to choose; with a constant rate there would be more. Ask of every number in this literature which of
+# Two things are in that difference: luck, because the smallest of many noisy numbers is small, and *early stopping with the answers in hand*, where the curve goes up again. Our learning rates run out towards the end, which leaves less to choose than a constant rate would. Ask of every number in this literature which of
 # the two it is, and when in doubt train once more and take the last.
 #
 # ## What a record gives away
