@@ -205,7 +205,7 @@ def test_optimised_images_reach_a_target_whatever_the_batch():
 
 
 def test_made_up_images_are_called_what_they_were_made_for():
-    teacher = datafree.scaled_lenet(size=14, norm=True, seed=1).eval().requires_grad_(False)
+    teacher = models.mlp(196, 10, seed=1).eval().requires_grad_(False)
     labels = torch.arange(30) % 10
 
     def objective(images, index):
