@@ -283,8 +283,9 @@ def test_generator_goes_where_its_objective_sends_it():
         teacher, student, generator = networks()
         quiet = DUEL | {"iterations": 60, "learning_rate": 1e-9}  # a student that hardly learns
         found[name] = datafree.generator_duel(teacher, student, generator, weights=weights, **quiet)["disagreement"]
-    assert found["apart"][-1] > 1.2 * found["apart"][0]
-    assert found["together"][-1] < 0.8 * found["together"][0]
+    assert found["apart"][-1] > found["apart"][0]
+    assert found["together"][-1] < found["together"][0]
+    assert found["apart"][-1] > 1.1 * found["together"][-1]
 
 
 def test_student_learns_what_the_pool_holds():
