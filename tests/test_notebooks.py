@@ -1,10 +1,12 @@
 """Sources become notebooks: exercises and solutions, what is stale, what is executed, and how a failure ends."""
 
 import ast
+import importlib
 import inspect
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -135,6 +137,7 @@ def test_key_ignores_prose_and_comments_but_not_code_and_data(course):
 MODULES = {
     "losses": """
         import math
+        from kdcourse.models import helper
         SCALE = 2
         def soft(x):
             return SCALE * helper(x)
@@ -168,12 +171,18 @@ MODULES = {
         ("losses", "SCALE = 2", "SCALE = 2  # doubled", False),
         ("losses", "return x", "return x + 1", False),  # nothing that the cell names leads there
         ("models", "DEPTH: int = 3", "DEPTH: int = 4", False),
+        ("models", "def other", "def soft", False),  # the same name, in another module
     ],
 )
-def test_key_follows_names_through_the_numeric_modules(course, module, old, new, counts):
+@pytest.mark.parametrize(
+    "cell",
+    ["import kdcourse as kd\nkd.losses.soft(6)", "import kdcourse as kd\n[kd.softly(k) for k in (1, 2)]", "%time\nfrom kdcourse.losses import soft as f\nf(6)"],
+)
+def test_key_follows_names_through_the_numeric_modules(course, cell, module, old, new, counts):
     root = _root(course)
-    edit(course, "6 * 7", "kd.losses.soft(6)")
+    edit(course, "6 * 7", cell)
     (root / "kdcourse").mkdir()
+    (root / "kdcourse" / "__init__.py").write_text("from kdcourse import losses, models\nfrom kdcourse.losses import soft as softly\n")
     for name, text in MODULES.items():
         (root / "kdcourse" / f"{name}.py").write_text(textwrap.dedent(text))
     before = notebooks.lesson_key(_source(course), root)
@@ -181,23 +190,36 @@ def test_key_follows_names_through_the_numeric_modules(course, module, old, new,
     assert (notebooks.lesson_key(_source(course), root) != before) == counts
 
 
-def test_every_lesson_reaches_all_that_its_trials_depend_on():
+@pytest.mark.parametrize(
+    "trial", [kd.features.teacher, kd.metric.wide_teacher, kd.teachers.convolutional_teacher, kd.teachers.smoothed_teacher]
+)
+def test_a_cell_reaches_all_that_its_trial_depends_on(trial):
     """Held against the other way of finding dependencies: the recipe of a trial follows values, the key of a lesson follows names."""
-    paths = [notebooks.lesson.ROOT / "kdcourse" / f"{name}.py" for name in keys.NUMERIC]
-    found = {part.split(": ", 1)[1] for part in keys.reach(["kd.run(kd.features.teacher, seed=0)"], paths)}
+    home = trial.__module__.removeprefix("kdcourse.")
+    cell = f"import kdcourse as kd\nkd.run(kd.{home}.{trial.__name__}, seed=0)"
+    reached = set(keys.reach([cell], Path(kd.__file__).parent))
     parts = {}
-    recipe._visit(kd.features.teacher, "teacher", parts, ("teacher",))
-    modules = [kd.data, kd.models, kd.losses, kd.training, kd.features]
-    functions = [
-        value
-        for module in modules
+    recipe._visit(trial, trial.__name__, parts, (trial.__name__,))
+    modules = {name: importlib.import_module(f"kdcourse.{name}") for name in keys.NUMERIC if hasattr(kd, name)}
+    needed = {
+        f"{name}: {recipe.syntax(ast.unparse(ast.parse(inspect.getsource(value))))}"
+        for name, module in modules.items()
         for value in vars(module).values()
-        if inspect.isfunction(value) and f"{value.__module__}.{value.__qualname__}" in parts
-    ]
-    assert len(functions) > 15
-    for function in functions:
-        definition = ast.unparse(ast.parse(inspect.getsource(function)))
-        assert recipe.syntax(definition) in found, function.__qualname__
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and f"{value.__module__}.{value.__qualname__}" in parts
+    }
+    assert len(needed) > 15
+    assert needed <= reached
+
+
+def test_a_module_used_as_a_value_counts_as_a_whole(course):
+    root = _root(course)
+    edit(course, "6 * 7", "import kdcourse as kd\nmodule = kd.losses\nmodule.hard(1)")
+    (root / "kdcourse").mkdir()
+    module = root / "kdcourse" / "losses.py"
+    module.write_text("def hard(x):\n    return x\n")
+    before = notebooks.lesson_key(_source(course), root)
+    module.write_text("def hard(x):\n    return 2 * x\n")
+    assert notebooks.lesson_key(_source(course), root) != before
 
 
 def test_a_record_goes_stale_with_the_shipped_teachers_it_used_and_no_others(course):
@@ -296,6 +318,7 @@ def test_build_executes_when_a_numeric_module_changed(course):
     (root / "kdcourse").mkdir()
     (root / "kdcourse" / "__init__.py").write_text("")
     module = root / "kdcourse" / "losses.py"
+    edit(course, "6 * 7", "import kdcourse\nif False:\n    kdcourse.losses.write(6)")
     module.write_text("def write(text):\n    return 1\n")
     _build(course)
     module.write_text("def write(text):\n    return 2\n")

@@ -14,7 +14,6 @@ from kdcourse.checks import (
     lesson10,
     lesson11,
     lesson12,
-    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -33,5 +32,4 @@ __all__ = [
     "lesson10",
     "lesson11",
     "lesson12",
-    "lesson13",
 ]

@@ -1,1 +1,0 @@
-"""Checks of lesson 13, poison and privacy."""
