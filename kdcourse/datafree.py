@@ -42,11 +42,91 @@ def scaled_lenet(width: float = 1.0, size: int = 28, norm: bool = False, channel
     return models.initialise(model, seed)
 
 
-def upsampling_generator(noise: int = 64, width: int = 16, size: int = 28, channels: int = 1, seed: int = 0) -> nn.Module:
-    """Images in [0, 1] from noise `[N, noise]`: one linear layer to a 7×7 grid, then nearest up-sampling and 3×3 convolutions; `[N, channels, size, size]`.
+def perceptron(width: int, size: int = 28, norm: bool = False, classes: int = 10, seed: int = 0) -> nn.Module:
+    """Two hidden layers of `width` ReLU units on the pixels of square images; logits `[N, classes]`.
 
-    `width` channels on the 7×7 grid, half of them after each up-sampling: the generator's passes are what data-free distillation costs. Raises ValueError for sizes that are not 7 times a power of two above 1.
-    Source of the shape: Chen et al. 2019 (DAFL), with fewer channels.
+    Without batch norm it is `models.mlp(size**2, width, width, classes)`, from the same initial weights. norm: batch norm before each ReLU.
+    Source: Hinton et al. 2015, section 3 (1200 units, dropout aside), "HintonNet" in the data-free papers, where the student has 800.
+    """
+    model = nn.Sequential()
+    model.add_module("flatten", nn.Flatten())
+    for depth, (fan_in, fan_out) in enumerate(((size**2, width), (width, width), (width, classes))):
+        model.add_module(f"linear{depth}", nn.Linear(fan_in, fan_out))
+        if depth < 2:
+            if norm:
+                model.add_module(f"norm{depth}", nn.BatchNorm1d(fan_out))
+            model.add_module(f"relu{depth}", nn.ReLU())
+    return models.initialise(model, seed)
+
+
+class _Abreast(nn.Module):
+    """Perceptrons of one shape as three batched products: network s sees channel s."""
+
+    def __init__(self, networks):
+        super().__init__()
+        layers = list(zip(*([m for m in network if isinstance(m, nn.Linear)] for network in networks)))
+        self.weights = nn.ParameterList(torch.stack([twin.weight.detach().T for twin in twins]).contiguous() for twins in layers)
+        self.biases = nn.ParameterList(torch.stack([twin.bias.detach()[None] for twin in twins]) for twins in layers)
+
+    def forward(self, images):
+        x = images.flatten(2).transpose(0, 1)  # [S, N, pixels]
+        for depth, (weight, bias) in enumerate(zip(self.weights, self.biases)):
+            x = torch.baddbmm(bias, torch.relu(x) if depth else x, weight)
+        return x.transpose(0, 1).flatten(1)
+
+
+class _InTurn(nn.ModuleList):
+    """Any networks, one after the other: network s sees channel s."""
+
+    def forward(self, images):
+        return torch.cat([network(images[:, s : s + 1]) for s, network in enumerate(self)], dim=1)
+
+
+def abreast(networks) -> nn.Module:
+    """S networks as one, for images `[N,S,H,W]`: network s sees channel s as its image; logits `[N, S·K]`, network by network.
+
+    With a loss that is the sum of the networks' own losses and an optimiser that treats every weight by itself, each learns as it would alone, and S small
+    networks take the time of two or three. The weights are copied. Raises ValueError for networks of different shapes.
+    """
+    shapes = [[tuple(p.shape) for p in network.parameters()] for network in networks]
+    if not networks or any(shape != shapes[0] for shape in shapes):
+        raise ValueError(f"{len(networks)} networks of shapes {shapes[:2]}; expected at least one, all of one shape")
+    plain = all(isinstance(m, nn.Flatten | nn.Linear | nn.ReLU) for network in networks for m in network)
+    return _Abreast(networks) if plain else _InTurn(networks)
+
+
+class _Standardise(nn.Module):
+    """Values to images with this mean and standard deviation over the batch, whatever comes in: tanh, then batch norm that learns nothing."""
+
+    def __init__(self, mean: float, std: float):
+        super().__init__()
+        self.mean, self.std = mean, std
+
+    def forward(self, values):
+        values = torch.tanh(values.float())
+        return self.mean + self.std * (values - values.mean()) / (values.var(unbiased=False) + 1e-5).sqrt()
+
+
+def pixel_generator(mean: float, std: float, noise: int = 64, width: int = 128, size: int = 28, seed: int = 0) -> nn.Module:
+    """Images `[N,1,size,size]` from noise `[N, noise]` by one hidden layer: for teachers that do not know which pixels are neighbours either.
+
+    Every batch has the pixels' `mean` and standard deviation `std` given, as the batch norm behind the last tanh of Chen et al. 2019 and Fang et al. 2019 makes it.
+    """
+    model = nn.Sequential()
+    model.add_module("linear", nn.Linear(noise, width))
+    model.add_module("norm", nn.BatchNorm1d(width))
+    model.add_module("relu", nn.LeakyReLU(0.2))
+    model.add_module("last", nn.Linear(width, size**2))
+    model.add_module("image", nn.Unflatten(1, (1, size, size)))
+    model.add_module("contrast", _Standardise(mean, std))
+    return models.initialise(model, seed)
+
+
+def upsampling_generator(mean: float, std: float, noise: int = 64, width: int = 32, size: int = 28, seed: int = 0) -> nn.Module:
+    """Images `[N,1,size,size]` from noise `[N, noise]`: a linear layer to `width` channels on a 7×7 grid, then nearest up-sampling and 3×3 convolutions; every batch standardised as by `pixel_generator`.
+
+    The last convolution but one leaves half of the channels. Raises ValueError for sizes that are not 7 times a power of two above 1.
+    Source of the shape: Chen et al. 2019 (DAFL) and the code of Fang et al. 2019, with a grid of 7 for 8 and fewer channels.
     """
     doublings = int(math.log2(size / 7)) if size > 7 else 0
     if doublings < 1 or 7 << doublings != size:
@@ -54,21 +134,18 @@ def upsampling_generator(noise: int = 64, width: int = 16, size: int = 28, chann
     if width < 2:
         raise ValueError(f"width is {width}; expected at least 2 channels")
     model = nn.Sequential()
-    model.add_module("linear", nn.Linear(noise, width * 49, bias=False))
-    model.add_module("norm", nn.BatchNorm1d(width * 49))
+    model.add_module("linear", nn.Linear(noise, width * 49))
     model.add_module("grid", nn.Unflatten(1, (width, 7, 7)))
+    model.add_module("norm", nn.BatchNorm2d(width))
     for depth in range(doublings):
-        fan_in, fan_out = max(2, width >> depth), max(2, width >> depth + 1)
+        fan_out = width if depth + 1 < doublings else width // 2
         model.add_module(f"up{depth}", nn.Upsample(scale_factor=2))
-        model.add_module(f"conv{depth}", nn.Conv2d(fan_in, fan_out, 3, padding=1, bias=False))
+        model.add_module(f"conv{depth}", nn.Conv2d(width, fan_out, 3, padding=1))
         model.add_module(f"norm{depth}", nn.BatchNorm2d(fan_out))
         model.add_module(f"relu{depth}", nn.LeakyReLU(0.2))
-    model.add_module("last", nn.Conv2d(fan_out, channels, 3, padding=1, bias=False))
-    model.add_module("contrast", nn.BatchNorm2d(channels))  # keeps the images from fading to one grey
-    model.add_module("sigmoid", nn.Sigmoid())
-    models.initialise(model, seed)
-    nn.init.constant_(model.contrast.weight, 2.0)
-    return model
+    model.add_module("last", nn.Conv2d(fan_out, 1, 3, padding=1))
+    model.add_module("contrast", _Standardise(mean, std))
+    return models.initialise(model, seed)
 
 
 # ---- inputs that cost nothing ----
@@ -83,6 +160,20 @@ def pixel_noise(count: int, size: int, mean: float = 0.5, std: float | None = No
         raise ValueError(f"std is {std}; expected a number of at least 0, or None for uniform pixels")
     shape, draw = (count, channels, size, size), models.stream(seed, "pixel noise")
     return torch.rand(shape, generator=draw) if std is None else mean + std * torch.randn(shape, generator=draw)
+
+
+def smooth_noise(count: int, size: int, mean: float, std: float, reach: int = 2, seed: int = 0) -> torch.Tensor:
+    """Normal noise whose neighbouring pixels are alike, float32 `[count, 1, size, size]`: pixel noise, averaged with its neighbours `reach` times (weights 1, 2, 1, down and across), then scaled to this mean and standard deviation.
+
+    Rows and columns are rings while averaging, so that no pixel is special. Raises ValueError for a negative reach.
+    """
+    if reach < 0:
+        raise ValueError(f"reach is {reach}; expected at least 0")
+    images = pixel_noise(count, size, 0.0, 1.0, seed=seed)
+    for _ in range(reach):
+        for dim in (2, 3):
+            images = images / 2 + (images.roll(1, dim) + images.roll(-1, dim)) / 4
+    return mean + std * images / images.std()
 
 
 def random_strokes(count: int, size: int, strokes: int = 2, seed: int = 0) -> torch.Tensor:
@@ -263,19 +354,18 @@ def generator_duel(
     learning_rate: float,
     generator_rate: float,
     seed: int,
-    pool: int = 50,
+    keep: int = 1000,
     watch: data.Split | None = None,
     watch_every: int = 0,
 ) -> dict:
     """Train `generator` by `generator_objective` and `student` by the mean |student − teacher| on its images, in place; returns the record.
 
-    Each iteration makes one batch of images, moves the generator one step and the student `student_steps` steps. The images and the teacher's answers go into
-    a pool of `pool` batches, from which half of every student batch is drawn: a student step needs neither generator nor teacher, and what was learned is not forgotten. watch: a split
-    whose errors are counted every `watch_every` iterations and at the end, for the record only.
-    The record: init, loss (the student's, means of up to 100 stretches), disagreement (the generator's batches, likewise), steps, seconds, watched, and images `[M,C,H,W]`, what the
-    pool holds at the end as uint8. Raises ValueError for numbers that are not positive, FloatingPointError for a loss that is not finite.
+    Each iteration moves the generator one step and the student `student_steps` steps, each on a batch of new images. A generator_rate of 0 leaves the generator as it was born. Both rates fall to 0 along a line: a student that
+    warmed up slowly would face a generator that knows it too well. watch: a split whose errors are counted every `watch_every` iterations and at the end, for the record only.
+    The record: init, loss (the student's, means of up to 100 stretches), disagreement (the generator's batches, likewise), steps, seconds, watched, and images `[keep,C,H,W]`, made
+    at the end. Raises ValueError for numbers that are not positive, FloatingPointError for a loss that is not finite.
     """
-    for name, value in (("iterations", iterations), ("student_steps", student_steps), ("pool", pool), ("batch_size", batch_size - 1)):
+    for name, value in (("iterations", iterations), ("student_steps", student_steps), ("keep", keep), ("batch_size", batch_size - 1)):
         if value < 1:
             raise ValueError(f"{name} is too small; expected at least {2 if name == 'batch_size' else 1}")
     device, started = lesson.device(), time.perf_counter()
@@ -285,46 +375,38 @@ def generator_duel(
     student.train(), generator.train()
     record = {"init": training._hash_weights(student)}
     learner = torch.optim.AdamW(student.parameters(), learning_rate, weight_decay=0.0, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(learner, learning_rate, total_steps=max(10, iterations * student_steps))
-    maker = torch.optim.Adam(generator.parameters(), generator_rate, betas=(0.5, 0.999), fused=True)
+    maker = torch.optim.Adam(generator.parameters(), generator_rate, fused=True)
     draw, noise = models.stream(seed, "duel"), generator.linear.in_features
-    images = answers = None
     student_losses, disagreement, watched = [], [], []
     for iteration in range(iterations):
-        for group in maker.param_groups:
-            group["lr"] = generator_rate * (1 + math.cos(math.pi * iteration / iterations)) / 2
-        made, said, apart = _generator_step(teacher, student, generator, maker, torch.randn(batch_size, noise, generator=draw).to(device), weights)
-        if images is None:
-            images = torch.empty(pool, *made.shape, device=device)
-            answers = torch.empty(pool, *said.shape, device=device)
-        # A full pool loses a batch at random, so that a few old ones stay for long.
-        place = iteration if iteration < pool else int(torch.randint(pool, (), generator=draw))
-        images[place], answers[place] = made, said
-        disagreement.append(apart)
-        filled, half = min(iteration + 1, pool), batch_size // 2
-        for _ in range(student_steps):
-            new = torch.randint(batch_size, (batch_size - half,), generator=draw) + place * batch_size
-            index = torch.cat([new, torch.randint(filled * batch_size, (half,), generator=draw)]).to(device)
-            batch = images.flatten(0, 1).index_select(0, index).contiguous(memory_format=torch.channels_last)
+        left = 1 - iteration / iterations
+        learner.param_groups[0]["lr"] = learning_rate * left
+        if generator_rate:
+            maker.param_groups[0]["lr"] = generator_rate * left
+            disagreement.append(_generator_step(teacher, student, generator, maker, torch.randn(batch_size, noise, generator=draw).to(device), weights))
+        with torch.no_grad(), _products():
+            made = generator(torch.randn(student_steps * batch_size, noise, generator=draw).to(device)).float()
+            said = teacher(made).float()
+        for images, answers in zip(made.split(batch_size), said.split(batch_size)):
             learner.zero_grad(set_to_none=True)
             with _products():
-                value = F.l1_loss(student(batch).float(), answers.flatten(0, 1).index_select(0, index))
+                value = F.l1_loss(student(images).float(), answers)
             student_losses.append(value.item())
             if not math.isfinite(student_losses[-1]):
                 raise FloatingPointError(f"iteration {iteration + 1}: the student's loss is {student_losses[-1]}")
             value.backward()
             learner.step()
-            schedule.step()
         if watch is not None and ((watch_every and (iteration + 1) % watch_every == 0) or iteration + 1 == iterations):
             watched.append([iteration + 1, int((~training.correct(student, watch)).sum())])
+    with torch.no_grad():
+        made = generator(torch.randn(keep, noise, generator=draw).to(device)).float().cpu()
     student.eval(), generator.eval()
-    made = (255 * images[: min(iterations, pool)].flatten(0, 1)).round().to(torch.uint8).cpu().contiguous()
-    record |= {"loss": training._curve(student_losses), "disagreement": training._curve(disagreement), "steps": len(student_losses)}
-    return record | {"seconds": time.perf_counter() - started, "watched": watched, "images": made}
+    record |= {"loss": training._curve(student_losses), "disagreement": training._curve(disagreement or [0.0]), "steps": len(student_losses)}
+    return record | {"seconds": time.perf_counter() - started, "watched": watched, "images": made.contiguous()}
 
 
-def _generator_step(teacher, student, generator, maker, z, weights: dict):
-    """One step of the generator; its images before the step, the teacher's logits for them, and how far the student's are from these."""
+def _generator_step(teacher, student, generator, maker, z, weights: dict) -> float:
+    """One step of the generator; how far the student's logits are from the teacher's on its images before it."""
     student.requires_grad_(False)
     with _products(), seen_by_batch_norm(teacher) if weights.get("norms") else contextlib.nullcontext() as seen:
         made = generator(z).float()
@@ -335,24 +417,41 @@ def _generator_step(teacher, student, generator, maker, z, weights: dict):
     value.backward()
     maker.step()
     student.requires_grad_(True)
-    return made.detach(), said.detach(), (pupil - said).abs().mean().item()
+    return (pupil - said).abs().mean().item()
 
 
 # ---- teachers ----
 
 
-def lenet_teacher(dataset: str, size: int, norm: bool, epochs: int, learning_rate: float, seed: int, count: int | None = None) -> dict:
-    """A LeNet-5 trained on labels, with images moved a little, on all but the last 10,000 training images (the first `count` of them where given): its weights and record."""
+def network(kind: str, student: bool = False, size: int = 28, norm: bool = False, seed: int = 0) -> nn.Module:
+    """The teacher of a data-free experiment, or its student: "lenet", LeNet-5 and the half of it; "perceptron", two hidden layers of a tenth of HintonNet's 1200 or 800 units.
+
+    Raises ValueError for another kind.
+    """
+    if kind == "lenet":
+        return scaled_lenet(0.5 if student else 1.0, size, norm, seed=seed)
+    if kind == "perceptron":
+        return perceptron(80 if student else 120, size, norm, seed=seed)
+    raise ValueError(f"unknown kind of network {kind!r}; expected 'lenet' or 'perceptron'")
+
+
+def born(model: nn.Module) -> str:
+    """A hash of the network's weights: before training, what `fit` writes down as `init`."""
+    return training._hash_weights(model)
+
+
+def trained_teacher(kind: str, dataset: str, size: int, norm: bool, epochs: int, batch_size: int, learning_rate: float, seed: int, count: int | None = None) -> dict:
+    """A teacher trained on labels, with images moved a little, on all but the last 10,000 training images (the first `count` of them where given): its weights and record."""
     train, _ = pictures_of(dataset, size)
-    model = scaled_lenet(1.0, size, norm, seed=seed)
-    settings = {"epochs": epochs, "batch_size": 128, "learning_rate": learning_rate, "seed": seed}
+    model = network(kind, size=size, norm=norm, seed=seed)
+    settings = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
     record = training.fit(model, train if count is None else train[:count], losses.hard_labels(), augment=data.jitter(size // 14), **settings)
     return record | {"weights": model.state_dict()}
 
 
-def rebuild_lenet(weights: dict, size: int, norm: bool) -> nn.Module:
-    """The network behind a `lenet_teacher`'s weights: frozen, ready to predict."""
-    model = scaled_lenet(1.0, size, norm)
+def rebuild_teacher(weights: dict, kind: str, size: int, norm: bool) -> nn.Module:
+    """The network behind a `trained_teacher`'s weights: frozen, ready to predict."""
+    model = network(kind, size=size, norm=norm)
     model.load_state_dict(weights)
     return model.to(lesson.device()).eval().requires_grad_(False)
 
