@@ -162,7 +162,7 @@ def pixel_noise(count: int, size: int, mean: float = 0.5, std: float | None = No
     return torch.rand(shape, generator=draw) if std is None else mean + std * torch.randn(shape, generator=draw)
 
 
-def smooth_noise(count: int, size: int, mean: float, std: float, reach: int = 2, seed: int = 0) -> torch.Tensor:
+def smooth_noise(count: int, size: int, mean: float, std: float, reach: int = 1, seed: int = 0) -> torch.Tensor:
     """Normal noise whose neighbouring pixels are alike, float32 `[count, 1, size, size]`: pixel noise, averaged with its neighbours `reach` times (weights 1, 2, 1, down and across), then scaled to this mean and standard deviation.
 
     Rows and columns are rings while averaging, so that no pixel is special. Raises ValueError for a negative reach.
