@@ -355,6 +355,7 @@ def generator_duel(
     generator_rate: float,
     seed: int,
     keep: int = 1000,
+    company: torch.Tensor | None = None,
     watch: data.Split | None = None,
     watch_every: int = 0,
 ) -> dict:
@@ -362,6 +363,7 @@ def generator_duel(
 
     Each iteration moves the generator one step and the student `student_steps` steps, each on a batch of new images. A generator_rate of 0 leaves the generator as it was born. Both rates fall to 0 along a line: a student that
     warmed up slowly would face a generator that knows it too well. watch: a split whose errors are counted every `watch_every` iterations and at the end, for the record only.
+    company: images that make up half of every batch of the student, in place of half of the generator's.
     The record: init, loss (the student's, means of up to 100 stretches), disagreement (the generator's batches, likewise), steps, seconds, watched, and images `[keep,C,H,W]`, made
     at the end. Raises ValueError for numbers that are not positive, FloatingPointError for a loss that is not finite.
     """
@@ -377,6 +379,9 @@ def generator_duel(
     learner = torch.optim.AdamW(student.parameters(), learning_rate, weight_decay=0.0, fused=True)
     maker = torch.optim.Adam(generator.parameters(), generator_rate, fused=True)
     draw, noise = models.stream(seed, "duel"), generator.linear.in_features
+    half = batch_size // 2
+    if company is not None:
+        company_answers, company = training.predict_logits(teacher, company).to(device), company.to(device)
     student_losses, disagreement, watched = [], [], []
     for iteration in range(iterations):
         left = 1 - iteration / iterations
@@ -388,6 +393,10 @@ def generator_duel(
             made = generator(torch.randn(student_steps * batch_size, noise, generator=draw).to(device)).float()
             said = teacher(made).float()
         for images, answers in zip(made.split(batch_size), said.split(batch_size)):
+            if company is not None:
+                index = torch.randint(len(company), (half,), generator=draw).to(device)
+                images = torch.cat([images[half:], data.to_float(company.index_select(0, index))])
+                answers = torch.cat([answers[half:], company_answers.index_select(0, index)])
             learner.zero_grad(set_to_none=True)
             with _products():
                 value = F.l1_loss(student(images).float(), answers)

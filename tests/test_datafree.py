@@ -359,6 +359,16 @@ def test_idle_generator_stays_as_it_was_born_and_its_student_learns():
     assert gap < 0.5 * record["loss"][0]
 
 
+def test_company_is_learned_from_too():
+    company = torch.rand(50, 1, 14, 14, generator=models.stream(0, "company"))
+    gaps = []
+    for guests in (None, company):
+        teacher, student, generator = networks()
+        datafree.generator_duel(teacher, student, generator, weights={}, company=guests, **DUEL | {"iterations": 80, "generator_rate": 0.0})
+        gaps.append((training.predict_logits(student, company) - training.predict_logits(teacher, company)).abs().mean())
+    assert gaps[1] < 0.7 * gaps[0]
+
+
 @pytest.mark.parametrize(("name", "value"), [("iterations", 0), ("student_steps", 0), ("keep", 0), ("batch_size", 1)])
 def test_duel_refuses(name, value):
     with pytest.raises(ValueError, match=f"{name} is too small"):

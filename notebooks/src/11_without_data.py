@@ -269,15 +269,16 @@ def made_up(source, seed, made, steps, smooth, norms, rate, **scale):
 def duel(how, seed, iterations, student_steps, batch_size, learning_rate, width, watch_every, part, **scale):
     """A generator against the teacher and a student, at once: who is right among the judged images at the end, errors on the way, and images.
 
-    how: the weights of the generator's objective and its learning rate, 0 for one that never learns.
+    how: the weights of the generator's objective and its learning rate, 0 for one that never learns; and, where given, the free images that keep it company in the student's batches.
     """
     teacher = teacher_network(seed, **scale)
     student = kd.datafree.network(scale["kind"], True, scale["size"], seed=seed)
     generator = kd.datafree.upsampling_generator(*two_numbers(scale["dataset"], scale["size"]), width=width, size=scale["size"], seed=seed)
     _, judged = kd.datafree.pictures_of(scale["dataset"], scale["size"], part)
     settings = dict(iterations=iterations, student_steps=student_steps, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+    company = free_images(how["company"], seed, scale["dataset"], scale["size"], 20_000) if "company" in how else None
     record = kd.datafree.generator_duel(
-        teacher, student, generator, weights=how["weights"], generator_rate=how["rate"], watch=judged, watch_every=watch_every, **settings
+        teacher, student, generator, weights=how["weights"], generator_rate=how["rate"], watch=judged, watch_every=watch_every, company=company, **settings
     )
     return record | {"correct": kd.correct(student, judged)}
 
