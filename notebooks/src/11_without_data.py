@@ -104,8 +104,10 @@ def free_images(source, seed, dataset, size, count):
         return kd.datafree.random_strokes(count, size, seed=seed)
     if source == "uniform":
         return kd.datafree.pixel_noise(count, size, seed=seed)
-    make = {"normal": kd.datafree.pixel_noise, "smooth": kd.datafree.smooth_noise}[source]
-    return make(count, size, *two_numbers(dataset, size), seed=seed)
+    if source == "normal":
+        return kd.datafree.pixel_noise(count, size, *two_numbers(dataset, size), seed=seed)
+    reach = (size // 14) ** 2  # k averagings reach √k pixels far: once for 14 pixels, four times for 28
+    return kd.datafree.smooth_noise(count, size, *two_numbers(dataset, size), reach=reach, seed=seed)
 
 
 def draw_row(axes, images, teacher, name):
