@@ -1,6 +1,7 @@
 """Transfer sets made from what a teacher knows, when its training data cannot leave the building."""
 
 import contextlib
+import copy
 import functools
 import math
 import time
@@ -92,7 +93,7 @@ def abreast(networks) -> nn.Module:
     if not networks or any(shape != shapes[0] for shape in shapes):
         raise ValueError(f"{len(networks)} networks of shapes {shapes[:2]}; expected at least one, all of one shape")
     plain = all(isinstance(m, nn.Flatten | nn.Linear | nn.ReLU) for network in networks for m in network)
-    return _Abreast(networks) if plain else _InTurn(networks)
+    return _Abreast(networks) if plain else _InTurn(map(copy.deepcopy, networks))
 
 
 class _Standardise(nn.Module):

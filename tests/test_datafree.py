@@ -59,6 +59,8 @@ def test_networks_abreast_are_what_they_are_alone(kind):
     if kind == "perceptron":
         assert touched[1] > 0
         assert touched[0] == touched[2] == 0
+    one = networks[0]
+    assert models.count_parameters(datafree.abreast([one, one])) == 2 * models.count_parameters(one)  # copies, not twice the same
     for bad in ([], [datafree.perceptron(5), datafree.perceptron(6)]):
         with pytest.raises(ValueError, match="all of one shape"):
             datafree.abreast(bad)
