@@ -108,26 +108,11 @@ class _Standardise(nn.Module):
         return self.mean + self.std * (values - values.mean()) / (values.var(unbiased=False) + 1e-5).sqrt()
 
 
-def pixel_generator(mean: float, std: float, noise: int = 64, width: int = 128, size: int = 28, seed: int = 0) -> nn.Module:
-    """Images `[N,1,size,size]` from noise `[N, noise]` by one hidden layer: for teachers that do not know which pixels are neighbours either.
-
-    Every batch has the pixels' `mean` and standard deviation `std` given, as the batch norm behind the last tanh of Chen et al. 2019 and Fang et al. 2019 makes it.
-    """
-    model = nn.Sequential()
-    model.add_module("linear", nn.Linear(noise, width))
-    model.add_module("norm", nn.BatchNorm1d(width))
-    model.add_module("relu", nn.LeakyReLU(0.2))
-    model.add_module("last", nn.Linear(width, size**2))
-    model.add_module("image", nn.Unflatten(1, (1, size, size)))
-    model.add_module("contrast", _Standardise(mean, std))
-    return models.initialise(model, seed)
-
-
 def upsampling_generator(mean: float, std: float, noise: int = 64, width: int = 32, size: int = 28, seed: int = 0) -> nn.Module:
-    """Images `[N,1,size,size]` from noise `[N, noise]`: a linear layer to `width` channels on a 7×7 grid, then nearest up-sampling and 3×3 convolutions; every batch standardised as by `pixel_generator`.
+    """Images `[N,1,size,size]` from noise `[N, noise]`: a linear layer to `width` channels on a 7×7 grid, then nearest up-sampling and 3×3 convolutions; every batch has the pixels' `mean` and standard deviation `std` given.
 
     The last convolution but one leaves half of the channels. Raises ValueError for sizes that are not 7 times a power of two above 1.
-    Source of the shape: Chen et al. 2019 (DAFL) and the code of Fang et al. 2019, with a grid of 7 for 8 and fewer channels.
+    Source of the shape, and of the batch norm behind the last tanh: Chen et al. 2019 (DAFL) and the code of Fang et al. 2019, with a grid of 7 for 8 and fewer channels.
     """
     doublings = int(math.log2(size / 7)) if size > 7 else 0
     if doublings < 1 or 7 << doublings != size:
@@ -238,8 +223,8 @@ def batch_norm_distance(model: nn.Module, seen) -> torch.Tensor:
     )
 
 
-def class_moments(values: torch.Tensor, labels: torch.Tensor, covariance: bool = False) -> dict:
-    """What a record keeps of activations `[N,D]` with labels `[N]`: for each class 0 to K−1 `mean` `[K,D]` and `std` `[K,D]`, or with `covariance` the matrices `[K,D,D]`.
+def class_moments(values: torch.Tensor, labels: torch.Tensor) -> dict:
+    """What a record keeps of activations `[N,D]` with labels `[N]`: for each class 0 to K−1 `mean` `[K,D]` and `std` `[K,D]`.
 
     Moments of the images themselves (divided by their number), in float32. Raises ValueError for a class without an example or lengths that differ.
     """
@@ -248,35 +233,14 @@ def class_moments(values: torch.Tensor, labels: torch.Tensor, covariance: bool =
     counts = labels.bincount()
     if len(counts) == 0 or counts.min() == 0:
         raise ValueError(f"examples of each class: {counts.tolist()}; expected at least one of every class up to the last")
-    mean, spread = [], []
-    for label in range(len(counts)):
-        own = values[labels == label].double()
-        mean.append(own.mean(dim=0))
-        centred = own - mean[-1]
-        spread.append(centred.T @ centred / len(own) if covariance else centred.pow(2).mean(dim=0).sqrt())
-    return {"mean": torch.stack(mean).float(), "covariance" if covariance else "std": torch.stack(spread).float()}
+    groups = [values[labels == label].double() for label in range(len(counts))]
+    mean, std = (torch.stack(found).float() for found in ([own.mean(dim=0) for own in groups], [own.std(dim=0, unbiased=False) for own in groups]))
+    return {"mean": mean, "std": std}
 
 
 def record_bytes(record: dict) -> int:
-    """What a record of `class_moments` takes as float32 numbers; of a symmetric matrix one half and the diagonal."""
-    numbers = sum(v.numel() for name, v in record.items() if name != "covariance")
-    if "covariance" in record:
-        classes, width, _ = record["covariance"].shape
-        numbers += classes * width * (width + 1) // 2
-    return 4 * numbers
-
-
-def draw_from_moments(record: dict, labels: torch.Tensor, seed: int) -> torch.Tensor:
-    """Activations `[N,D]` for `labels`, drawn from the normal distribution that the record describes for each class."""
-    draw = models.stream(seed, "moments")
-    mean = record["mean"]
-    wild = torch.randn(len(labels), mean.shape[1], generator=draw)
-    if "std" in record:
-        return mean[labels] + record["std"][labels] * wild
-    # A square root that also exists where the covariance is singular.
-    values, vectors = torch.linalg.eigh(record["covariance"].double())
-    root = (vectors * values.clamp_min(0).sqrt().unsqueeze(1)).float()
-    return mean[labels] + torch.einsum("nij,nj->ni", root[labels], wild)
+    """What a record of `class_moments` takes as float32 numbers."""
+    return 4 * sum(numbers.numel() for numbers in record.values())
 
 
 # ---- images by optimisation ----

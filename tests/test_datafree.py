@@ -84,8 +84,8 @@ def test_networks_abreast_learn_as_they_would_alone():
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [14, 28])
-@pytest.mark.parametrize("make", [datafree.pixel_generator, datafree.upsampling_generator])
-def test_generators_make_images_with_the_two_numbers(make, size):
+def test_generator_makes_images_with_the_two_numbers(size):
+    make = datafree.upsampling_generator
     one, two = (make(0.13, 0.31, 8, 6, size, seed=2) for _ in range(2))
     z = torch.randn(16, 8)
     images = one(z)
@@ -211,33 +211,16 @@ def test_batch_norm_distance_is_zero_for_the_recorded_batch_and_has_gradients():
 
 def test_class_moments_by_loops():
     values, labels = some(30, 4), torch.arange(30) % 3
-    record, full = datafree.class_moments(values, labels), datafree.class_moments(values, labels, covariance=True)
+    record = datafree.class_moments(values, labels)
     for c in range(3):
         own = [values[n] for n in range(30) if labels[n] == c]
         mean = sum(own) / 10
         torch.testing.assert_close(record["mean"][c].double(), mean, rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(record["std"][c].double(), (sum((v - mean) ** 2 for v in own) / 10).sqrt(), rtol=1e-5, atol=1e-6)
-        outer = sum(torch.outer(v - mean, v - mean) for v in own) / 10
-        torch.testing.assert_close(full["covariance"][c].double(), outer, rtol=1e-5, atol=1e-6)
     assert datafree.record_bytes(record) == 4 * (12 + 12)
-    assert datafree.record_bytes(full) == 4 * (12 + 3 * 10)
     for bad in ((values, labels[:5]), (values[:, 0], labels), (values, torch.where(labels == 1, 2, labels))):
         with pytest.raises(ValueError, match=r"expected"):
             datafree.class_moments(*bad)
-
-
-@pytest.mark.parametrize("covariance", [False, True])
-def test_draws_have_the_moments_of_the_record(covariance):
-    mixing = torch.tensor([[2.0, 0.0], [1.5, 0.2]], dtype=torch.float64)
-    values, labels = some(400, 2) @ mixing.T + 3, torch.arange(400) % 2
-    record = datafree.class_moments(values, labels, covariance)
-    drawn = datafree.draw_from_moments(record, torch.arange(40_000) % 2, seed=5)
-    again = datafree.class_moments(drawn, torch.arange(40_000) % 2, covariance)
-    for name in record:
-        torch.testing.assert_close(again[name], record[name], rtol=0.03, atol=0.05)
-    singular = {"mean": torch.zeros(1, 2), "covariance": torch.tensor([[[1.0, 1.0], [1.0, 1.0]]])}
-    one, two = datafree.draw_from_moments(singular, torch.zeros(50, dtype=torch.int64), seed=0).T
-    torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4)
 
 
 # ---- images by optimisation ----

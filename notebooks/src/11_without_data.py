@@ -498,9 +498,9 @@ kd.judge("11-strokes-near-real-images", runs)
 kd.judge("11-unrelated-beats-pixel-noise", runs)
 
 # %% [markdown]
-# The published rows of noise are noise of independent pixels. A generator of convolutions is then compared with an opponent that lacks its smoothness, and the whole difference is put down to the search. Ask for the missing rows: smooth noise with the same two numbers, and the generator left idle. (In residual networks on colour images noise of any kind may do far worse; this lesson has not tried it.)
+# The published rows of noise are noise of independent pixels. A generator of convolutions is then compared with an opponent that lacks its smoothness, and the difference is easily put down to the search. Ask for the missing rows: smooth noise with the same two numbers, and the generator left idle. (In residual networks on colour images noise of any kind may do far worse; this lesson has not tried it.)
 #
-# If a card is undecided, look in the figure for the arm whose dots lie far apart. What a generator draws before it has learned anything is an accident of the weights it was born with: a lucky one draws spots, an unlucky one draws something like independent pixels. A search that starts from any of them and ends in nearly the same place is worth something that a difference of means hides in its interval. And "other people's images" is
+# If a card is undecided, look in the figure for the arm whose dots lie far apart. What a generator draws before it has learned anything is an accident of the weights it was born with: a lucky one may draw spots, an unlucky one something like independent pixels. A search that starts from any of them and ends in nearly the same place would be worth something that a difference of means hides in its interval. And "other people's images" is
 # not one thing either: the postal digits of the published row are digits, clothes are not.
 #
 # What the cards do not say. All arms share one largest learning rate and one number of steps; an arm that would have gone on improving is judged where the others stop, and the published games took more steps on larger batches: the full profile below does so too. A verdict on the game is here a verdict at *this* number of steps. What the arms do *not* share is our attention: `claims.toml` lists how many settings were tried for which. The validation images are
