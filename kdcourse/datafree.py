@@ -286,16 +286,16 @@ def _products():
 # ---- a generator against the teacher ----
 
 
-def generator_objective(answers: torch.Tensor, pupil: torch.Tensor | None, weights: dict, norm_distance=0.0, variation=0.0) -> torch.Tensor:
-    """What a generator minimises, from the teacher's logits `[N,K]` for its images and the student's: a weighted sum of five terms.
+def generator_objective(answers: torch.Tensor, pupil: torch.Tensor | None, weights: dict) -> torch.Tensor:
+    """What a generator minimises, from the teacher's logits `[N,K]` for its images and the student's: a weighted sum of three terms.
 
     weights, 0 where missing: `adversary` times minus the mean |student − teacher| (Fang et al. 2019, equation 3, DFAD), `one_hot` times the cross-entropy of the teacher with its own first choice, and
-    `balance` times minus the entropy of its mean answer (Chen et al. 2019, equations 2 and 6, DAFL), `norms` times `norm_distance` and `smooth` times the images' total `variation` (Yin et al. 2020).
+    `balance` times minus the entropy of its mean answer (Chen et al. 2019, equations 2 and 6, DAFL).
     """
-    unknown = set(weights) - {"adversary", "one_hot", "balance", "norms", "smooth"}
+    unknown = set(weights) - {"adversary", "one_hot", "balance"}
     if unknown:
-        raise ValueError(f"unknown term {sorted(unknown)[0]!r}; expected adversary, one_hot, balance, norms, smooth")
-    value = weights.get("norms", 0.0) * norm_distance + weights.get("smooth", 0.0) * variation + torch.zeros((), device=answers.device)
+        raise ValueError(f"unknown term {sorted(unknown)[0]!r}; expected adversary, one_hot, balance")
+    value = torch.zeros((), device=answers.device)
     if weights.get("adversary"):
         value = value - weights["adversary"] * (pupil - answers).abs().mean()
     if weights.get("one_hot"):
@@ -382,11 +382,10 @@ def generator_duel(
 def _generator_step(teacher, student, generator, maker, z, weights: dict) -> float:
     """One step of the generator; how far the student's logits are from the teacher's on its images before it."""
     student.requires_grad_(False)
-    with _products(), seen_by_batch_norm(teacher) if weights.get("norms") else contextlib.nullcontext() as seen:
+    with _products():
         made = generator(z).float()
         said, pupil = teacher(made).float(), student(made).float()
-        distance = batch_norm_distance(teacher, seen) if weights.get("norms") else 0.0
-        value = generator_objective(said, pupil, weights, distance, total_variation(made))
+    value = generator_objective(said, pupil, weights)
     maker.zero_grad(set_to_none=True)
     value.backward()
     maker.step()

@@ -273,13 +273,12 @@ def test_generator_objective_is_its_formula():
     one_hot = -sum(math.log(float(p[n].max())) for n in range(12)) / 12
     mean = [float(p[:, k].mean()) for k in range(5)]
     balance = sum(m * math.log(m) for m in mean)
-    weights = {"adversary": 2.0, "one_hot": 0.5, "balance": 7.0, "norms": 0.1}
-    expected = 2 * adversary + 0.5 * one_hot + 7 * balance + 0.1 * 4.0
-    assert datafree.generator_objective(answers, pupil, weights, 4.0).item() == pytest.approx(expected)
+    weights = {"adversary": 2.0, "one_hot": 0.5, "balance": 7.0}
+    expected = 2 * adversary + 0.5 * one_hot + 7 * balance
+    assert datafree.generator_objective(answers, pupil, weights).item() == pytest.approx(expected)
     assert datafree.generator_objective(answers, None, {"balance": 1.0}).item() == pytest.approx(balance)
     even = torch.eye(5, dtype=torch.float64) * 50
     assert datafree.generator_objective(even, None, {"balance": 1.0}).item() == pytest.approx(-math.log(5))
-    assert datafree.generator_objective(answers, None, {"smooth": 2.0}, variation=0.5).item() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="unknown term 'adversry'"):
         datafree.generator_objective(answers, pupil, {"adversry": 1.0})
 
@@ -307,10 +306,9 @@ def test_duel_leaves_the_teacher_alone_and_is_repeatable():
         before = {name: value.clone() for name, value in teacher.state_dict().items()}
         watch = data.Split(torch.rand(20, 1, 14, 14, generator=models.stream(0, "w")), torch.zeros(20, dtype=torch.int64))
         settings = DUEL | {"iterations": 12, "keep": 30, "watch": watch, "watch_every": 5}
-        weights = {"adversary": 1.0, "one_hot": 1.0, "balance": 1.0, "norms": 0.1}
+        weights = {"adversary": 1.0, "one_hot": 1.0, "balance": 1.0}
         records.append(datafree.generator_duel(teacher, student, generator, weights=weights, **settings))
         assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
-        assert not any(m._forward_pre_hooks for m in teacher.modules())
         assert all(p.requires_grad for p in student.parameters())
     one, two = records
     assert one["loss"] == two["loss"]
