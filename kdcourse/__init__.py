@@ -23,6 +23,7 @@ from kdcourse import (
     teachers,
     training,
     unlabelled,
+    unrolled,
 )
 from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
@@ -65,4 +66,5 @@ __all__ = [
     "teachers",
     "training",
     "unlabelled",
+    "unrolled",
 ]
