@@ -40,8 +40,6 @@ profile = os.environ.get("KDCOURSE_PROFILE", "quick")  # "smoke": seconds, mecha
 first_seed = 0  # another number gives fresh seeds everywhere, teachers included
 
 # %%
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -672,12 +670,7 @@ if profile == "full":
     display(kd.judge("11-full-lenet-game", digits), kd.judge("11-full-lenet-accompanied", digits), kd.judge("11-full-lenet-stretch", digits))
     display(kd.judge("11-full-game-beats-free", digits), kd.judge("11-full-clothes", dressed))
 else:
-    for name in ("11-full-lenet-game", "11-full-lenet-accompanied", "11-full-lenet-stretch", "11-full-game-beats-free", "11-full-clothes"):
-        record = kd.lesson.ROOT / "results" / "full" / f"{name}.json"
-        if record.exists():
-            display(kd.claims.Verdict(kd.claims.recompute(json.loads(record.read_text(encoding="utf-8")))))
-        else:
-            print(f"{name}: no full run is recorded yet, so nothing is known here about it")
+    display(kd.claims.recorded("11", "full"))
 
 # %% [markdown]
 # ## What goes wrong in practice
