@@ -12,6 +12,7 @@ from kdcourse.checks import (
     lesson08,
     lesson09,
     lesson10,
+    lesson11,
     lesson12,
 )
 from kdcourse.checks.compare import compare
@@ -29,5 +30,6 @@ __all__ = [
     "lesson08",
     "lesson09",
     "lesson10",
+    "lesson11",
     "lesson12",
 ]
