@@ -22,6 +22,7 @@ from kdcourse import (
     teachers,
     training,
     unlabelled,
+    unrolled,
 )
 from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
@@ -63,4 +64,5 @@ __all__ = [
     "teachers",
     "training",
     "unlabelled",
+    "unrolled",
 ]

@@ -27,6 +27,7 @@ NUMERIC = (
     "unlabelled",
     "datafree",
     "condense",
+    "unrolled",
 )
 TEACHERS = Path("data") / "teachers"
 _PACKAGE = __name__.split(".")[0]

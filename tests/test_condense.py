@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcourse import condense, data, models, training
+from kdcourse import condense, data, models, training, unrolled
 from kdcourse.data import Split
 from kdcourse.models import stream_seed
 
@@ -293,7 +293,7 @@ def test_condense_refuses():
 def test_unrolling_is_gradient_descent(synthetic):
     images, truth, rates = synthetic.flatten(0, 1), torch.arange(K).repeat_interleave(N), torch.tensor([0.3, 0.1, 0.2]).double()
     model, twin = network(), network()
-    found = condense.unroll(model, images, truth, rates)
+    found = unrolled.unroll(model, images, truth, rates)
     for rate in rates:
         optimiser = torch.optim.SGD(twin.parameters(), lr=rate.item())
         optimiser.zero_grad()
@@ -310,7 +310,7 @@ def test_gradients_through_the_unrolling(synthetic, real):
     model, answers = network(), torch.arange(K).repeat_interleave(B)
 
     def outer(images, rates):
-        weights = condense.unroll(model, images, truth, rates)
+        weights = unrolled.unroll(model, images, truth, rates)
         return F.cross_entropy(torch.func.functional_call(model, weights, (real.flatten(0, 1),)), answers)
 
     slopes = torch.autograd.grad(outer(images, rates), [images, rates])
@@ -327,7 +327,7 @@ def test_condense_for_one_start():
     real, judged = toy(120), toy(300, seed=7)
     start = Split(torch.rand(K, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1)), torch.arange(K))
     model = models.mlp(SIZE * SIZE, 16, K, seed=4)
-    made, rates, record = condense.condense_for(
+    made, rates, record = unrolled.condense_for(
         model, start, real, descent=2, rate=0.1, steps=80, learning_rate=0.05, seed=0, batch=40, watch=50
     )
     assert rates.shape == (2,)
@@ -336,7 +336,7 @@ def test_condense_for_one_start():
     assert record["rates"].shape == (3, 2)
 
     def accuracy(images, rates):
-        weights = condense.unroll(model, images, made.labels, rates)
+        weights = unrolled.unroll(model, images, made.labels, rates)
         logits = torch.func.functional_call(model, weights, (judged.images.float() / 255,))
         return (logits.argmax(dim=1) == judged.labels).float().mean().item()
 

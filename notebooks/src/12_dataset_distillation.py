@@ -155,7 +155,7 @@ def descend(network, images, labels, rates):
 
 
 tiny, some = kd.models.mlp(16, 8, 10, seed=first_seed), torch.rand(10, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-ours, theirs = (f(tiny, some, torch.arange(10), torch.tensor([0.5, 0.1])) for f in (descend, kd.condense.unroll))
+ours, theirs = (f(tiny, some, torch.arange(10), torch.tensor([0.5, 0.1])) for f in (descend, kd.unrolled.unroll))
 assert all(torch.allclose(ours[name], theirs[name]) for name in theirs)
 
 # %% [markdown]
@@ -165,7 +165,7 @@ assert all(torch.allclose(ours[name], theirs[name]) for name in theirs)
 line = torch.nn.Linear(1, 2, bias=False)
 torch.nn.init.zeros_(line.weight)
 x = torch.tensor([[2.0]], requires_grad=True)
-after = kd.condense.unroll(line, x, torch.tensor([0]), torch.tensor([1.0]))["weight"]
+after = kd.unrolled.unroll(line, x, torch.tensor([0]), torch.tensor([1.0]))["weight"]
 print("weights after the step:", after.flatten().tolist())
 print("derivative of the first by x:", torch.autograd.grad(after[0, 0], x)[0].item())
 
@@ -190,14 +190,14 @@ def one_start(seed, kind, dataset, size, descent, rate, steps, learning_rate, ba
     start = begin("random", dataset, size, 1, seed)
     network = born(kind, seed, size)
     settings = dict(descent=descent, rate=rate, steps=steps, learning_rate=learning_rate, batch=batch, seed=seed)
-    made, rates, record = kd.condense.condense_for(network, start, train, watch=max(1, steps // 10), **settings)
+    made, rates, record = kd.unrolled.condense_for(network, start, train, watch=max(1, steps // 10), **settings)
 
     def percent(model):
         return 100 * kd.correct(model, judged).float().mean().item()
 
     def as_made(start_seed):
         model = born(kind, start_seed, size)
-        model.load_state_dict({k: v.detach() for k, v in kd.condense.unroll(model, made.images, made.labels, rates).items()})
+        model.load_state_dict({k: v.detach() for k, v in kd.unrolled.unroll(model, made.images, made.labels, rates).items()})
         return percent(model)
 
     def trained(split, start_seed):
