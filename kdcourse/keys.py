@@ -28,6 +28,7 @@ NUMERIC = (
     "datafree",
     "condense",
     "unrolled",
+    "poison",
 )
 TEACHERS = Path("data") / "teachers"
 _PACKAGE = __name__.split(".")[0]

@@ -1,0 +1,53 @@
+"""Checks of lesson 13, poison and privacy."""
+
+import torch
+import torch.nn.functional as F
+
+from kdcourse.checks.compare import compare
+
+
+def _numbers(*shape, seed: int):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def norms_of_each(function) -> bool:
+    """Exercise: the length of every example's own gradient, [N], for a linear network with weights [D, K]."""
+    weights, images, labels = 0.5 * _numbers(6, 3, seed=1), _numbers(5, 6, seed=2), torch.tensor([0, 2, 1, 1, 0])
+    error = F.softmax(images @ weights, dim=1) - F.one_hot(labels, 3)
+    each = images[:, :, None] * error[:, None]  # [N, D, K]
+    norms = each.flatten(1).norm(dim=1)
+    return compare(
+        lambda: function(weights.clone(), images.clone(), labels),
+        norms,
+        {
+            "That is the squared length: take the root.": norms**2,
+            "One number for each column of the weights: the norm is over all weights of an example, so flatten them first.": each.norm(dim=1),
+            "That is the length of the batch's mean gradient: in it one strange example hides among the others.": each.mean(dim=0).norm(),
+            "That is the length of the summed gradient of the batch, one number; one for each example is asked for.": each.sum(dim=0).norm(),
+            "That is the loss of each example; its gradient's length is asked for.": F.cross_entropy(images @ weights, labels, reduction="none"),
+        },
+    )
+
+
+def attackers_loss(function) -> bool:
+    """Exercise: what an attacker minimises, given the victim's logits [N, K] after the step."""
+    logits, labels = _numbers(8, 4, seed=3), torch.tensor([0, 1, 2, 3, 1, 1, 0, 2])
+    attacked, target = 1, 3
+    wanted = torch.where(labels == attacked, target, labels)
+    hit = labels == attacked
+    swapped = torch.where(labels == target, attacked, labels)
+    both = torch.where(labels == attacked, target, torch.where(labels == target, attacked, labels))
+    return compare(
+        lambda: function(logits.clone(), labels.clone(), attacked, target),
+        F.cross_entropy(logits, wanted),
+        {
+            "That asks only about the attacked class. Then the cheapest way is to call everything the target, and the victim's owner notices.": F.cross_entropy(
+                logits[hit], wanted[hit]
+            ),
+            "Every image is to be called the target: the other classes shall keep their answers.": F.cross_entropy(logits, torch.full_like(labels, target)),
+            "Those are the true labels: that is the owner's loss.": F.cross_entropy(logits, labels),
+            "The classes are exchanged: it is `attacked` that becomes `target`.": F.cross_entropy(logits, swapped),
+            "Both classes change places there; images of the target class shall stay what they are.": F.cross_entropy(logits, both),
+            "The sign is turned: that loss grows when the attack succeeds.": -F.cross_entropy(logits, wanted),
+        },
+    )
