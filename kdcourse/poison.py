@@ -63,8 +63,8 @@ def crowd_logits(network: nn.Module, crowd: dict[str, torch.Tensor], images: tor
 
 def _side_by_side(network, crowd, images, dimension):
     if any(isinstance(module, nn.Conv2d) for module in network.modules()):  # as one grouped convolution they take three times as long on a CPU
-        size = len(next(iter(crowd.values())))
-        return torch.stack([functional_call(network, members(crowd, k), (images if dimension is None else images[k],)) for k in range(size)])
+        each = [dict(zip(crowd, weights)) for weights in zip(*(w.unbind() for w in crowd.values()))]
+        return torch.stack([functional_call(network, one, (images if dimension is None else images[k],)) for k, one in enumerate(each)])
     return vmap(lambda weights, images: functional_call(network, weights, (images,)), (0, dimension))(crowd, images)
 
 

@@ -21,9 +21,9 @@ def norms_of_each(function) -> bool:
         norms,
         {
             "That is the squared length: take the root.": norms**2,
-            "One number for each column of the weights: the norm is over all weights of an example, so flatten them first.": each.norm(dim=1),
-            "That is the length of the batch's mean gradient: in it one strange example hides among the others.": each.mean(dim=0).norm(),
-            "That is the length of the summed gradient of the batch, one number; one for each example is asked for.": each.sum(dim=0).norm(),
+            "Divided by the number of examples: that is each example's part of the mean gradient, and a batch of fifty would hide it.": norms / len(labels),
+            "That is the sum of the absolute values; a length is the root of the sum of squares.": each.flatten(1).abs().sum(dim=1),
+            "That is the longest row of each gradient; flatten the weights before you take the norm.": each.norm(dim=2).amax(dim=1),
             "That is the loss of each example; its gradient's length is asked for.": F.cross_entropy(images @ weights, labels, reduction="none"),
         },
     )
