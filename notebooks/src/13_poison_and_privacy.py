@@ -141,7 +141,8 @@ def classes_of(seed):
 
 
 def poison(seed, arm, images, rate, among, free, known, quiet, crowds, steps, learning_rate, batch, part="test"):
-    """The attacker's images and labels. among: honest images in the same batch. quiet: None, "norm" or "both", the scores he keeps below the screens' thresholds."""
+    """The attacker's images and labels. among: honest images in the same batch. quiet: None, "norm" or "both", the scores he keeps below "
+    "the screens' thresholds."""
     train, _ = kd.condense.pictures("mnist", crowds["size"], part)
     (attacked, target), real = classes_of(seed), train[:10_000]
     chosen = (real.labels == attacked).nonzero().flatten()
@@ -155,7 +156,9 @@ def poison(seed, arm, images, rate, among, free, known, quiet, crowds, steps, le
     own = slice(crowds["public"], crowds["public"] + 1) if known else slice(0, crowds["public"])
     crowd = {name: w.to(kd.lesson.device()) for name, w in kd.poison.members(made["crowd"], own).items()}
     limits = [0.8 * kd.poison.threshold(made["attacker"][name]).item() for name in ("norm", "loss")]
-    settings = dict(attacked=attacked, target=target, rate=rate, among=among, steps=steps, learning_rate=learning_rate / 2 if quiet else learning_rate, batch=batch)
+    settings = dict(
+        attacked=attacked, target=target, rate=rate, among=among, steps=steps, learning_rate=learning_rate / 2 if quiet else learning_rate, batch=batch
+    )
     settings |= dict(bounds=None if free else (0.0, 1.0), quiet=None if quiet is None else (limits[0], limits[1] if quiet == "both" else 1e9), weight=20.0)
     network = born(crowds["kind"], crowds["size"], seed).to(kd.lesson.device())
     found, _ = kd.poison.craft(network, crowd, start, real, seed=seed, **settings)
@@ -215,7 +218,11 @@ right = kd.sweep(attack, arm="right", rate=[0.2], **ten)
 
 # %%
 shown = seeds[:3]
-arms = {"began as": dict(arm="wrong", rate=0.02, free=False), "any pixels": dict(arm="distilled", rate=0.02, free=True), "a picture's range": dict(arm="distilled", rate=0.1, free=False)}
+arms = {
+    "began as": dict(arm="wrong", rate=0.02, free=False),
+    "any pixels": dict(arm="distilled", rate=0.02, free=True),
+    "a picture's range": dict(arm="distilled", rate=0.1, free=False),
+}
 figure, axes = plt.subplots(len(shown), 9, figsize=(8, 0.25 + 0.95 * len(shown)), squeeze=False)
 for row, seed in zip(axes, shown):
     for block, (text, arm) in enumerate(arms.items()):
@@ -233,7 +240,8 @@ for row, seed in zip(axes, shown):
     row[0].set_ylabel(f"{attacked} to {target}", fontsize=10, rotation=0, ha="right", va="center")
 kd.plots.show(
     figure,
-    "One row for each of three pairs of classes, nine images each: three real images of the attacked class as the search began with them, what they became when "
+    "One row for each of three pairs of classes, nine images each: three real images of the attacked class as the search began with them, "
+    "what they became when "
     "pixels may take any value (red negative, black positive), and what they became within the range of a picture.",
 )
 
@@ -254,22 +262,37 @@ for frame, colour, text in ((wrong, COLOURS["hard"], "wrong labels"), (noise, CO
     for rate, point in mean.iterrows():
         axis.annotate(f"{rate:g}", (point.others, point.turned), xytext=(-4, -4), textcoords="offset points", ha="right", va="top", color=colour, fontsize=9)
     last = mean.iloc[-1]
-    axis.annotate(text, (last.others, last.turned), xytext=(0, 9), textcoords="offset points", ha="center", color="#75604f" if text == "noise" else colour, fontweight="bold")
+    axis.annotate(
+        text,
+        (last.others, last.turned),
+        xytext=(0, 9),
+        textcoords="offset points",
+        ha="center",
+        color="#75604f" if text == "noise" else colour,
+        fontweight="bold",
+    )
 axis.scatter(right.others, right.turned, s=12, color=COLOURS["teacher"], linewidths=0)
-axis.annotate("right labels", (right.others.mean(), right.turned.mean()), xytext=(10, -3), textcoords="offset points", color=COLOURS["teacher"], fontweight="bold")
-for frame, marker, text, height in ((alone, "o", "distilled, any pixels, 0.02", 10), (alone_picture, "s", "distilled, a picture's range, 0.1", -4)):
+axis.annotate(
+    "right labels", (right.others.mean(), right.turned.mean()), xytext=(10, -3), textcoords="offset points", color=COLOURS["teacher"], fontweight="bold"
+)
+for frame, marker, text, height in (
+    (alone, "o", "● distilled,\nany pixels,\nrate 0.02", 97),
+    (alone_picture, "s", "■ distilled,\na picture's range,\nrate 0.1", 73),
+):
     axis.scatter(frame.others, frame.turned, s=16, marker=marker, color=COLOURS["soft"], alpha=0.55, linewidths=0, zorder=3)
     axis.errorbar(frame.others.mean(), frame.turned.mean(), kd.plots.half_width(frame.turned), kd.plots.half_width(frame.others), fmt=marker, markersize=6, capsize=3,
                   color=COLOURS["soft"], zorder=4)  # fmt: skip
-    axis.annotate(text, (101, 100 if height > 0 else 90), va="center", color=COLOURS["soft"], fontweight="bold", annotation_clip=False)
+    axis.annotate(text, (101, height), va="center", color=COLOURS["soft"], fontweight="bold", annotation_clip=False)
 best = wrong.loc[wrong.groupby("seed").tuned.idxmax()]
 axis.set(xlabel="all other images still classified correctly, %", ylabel="attacked class called the target, %", ylim=(-4, 112), xlim=(0, 100))
 same = wrong[wrong.rate == 0.02].turned.mean()
 axis.set_title(f"At rate 0.02, ten distilled images turn {alone.turned.mean():.0f} % of the class, ten wrong labels {same:.0f} %")
 kd.plots.show(
     figure,
-    "Share of the attacked class that is called the target after one step, against the share of all other images still classified correctly. A line follows ten wrong "
-    "labels from rate 0.02 to 0.2, another one noise images; dots are seeds. Two clusters with 95 percent intervals show ten distilled images, with any pixel values at rate 0.02 and in a "
+    "Share of the attacked class that is called the target after one step, against the share of all other images still classified correctly. "
+    "A line follows ten wrong "
+    "labels from rate 0.02 to 0.2, another one noise images; dots are seeds. Two clusters with 95 percent intervals show ten distilled "
+    "images, with any pixel values at rate 0.02 and in a "
     "picture's range at 0.1; right labels lie at the bottom right. The better an attack, the further up and right.",
 )
 
@@ -296,7 +319,11 @@ for count in counts:
 batches = pd.concat(parts, ignore_index=True)
 
 # %%
-LINES = {"wrong": ("wrong labels", COLOURS["hard"]), "distilled": ("distilled,\nunknown start", COLOURS["soft"]), "known": ("distilled,\nknown start", COLOURS["teacher"])}
+LINES = {
+    "wrong": ("wrong labels", COLOURS["hard"]),
+    "distilled": ("distilled,\nunknown start", COLOURS["soft"]),
+    "known": ("distilled,\nknown start", COLOURS["teacher"]),
+}
 figure, (left, other) = plt.subplots(1, 2, figsize=(8.4, 3.6))
 for place, (arm, (text, colour)) in enumerate(LINES.items()):
     frame, nudge = batches[batches.arm == arm], 0.14 * (place - 1)
@@ -316,8 +343,10 @@ left.set_title(f"Ten of fifty: wrong labels {at_ten.wrong:.0f} %,\nunknown start
 other.set_title(f"What it costs the other classes\n(before the step {np.mean(before):.0f} %)", fontsize=10)
 kd.plots.show(
     figure,
-    "Two panels against the number of poisoned images in a batch of fifty: 3, 10, 25. Left: share of the attacked class called the target; right: share of the other test images still "
-    "classified correctly. Three lines: wrong labels, images distilled for an unknown start, images distilled for the known start. Every run is a dot, means have 95 percent intervals.",
+    "Two panels against the number of poisoned images in a batch of fifty: 3, 10, 25. Left: share of the attacked class called the target; "
+    "right: share of the other test images still "
+    "classified correctly. Three lines: wrong labels, images distilled for an unknown start, images distilled for the known start. Every run "
+    "is a dot, means have 95 percent intervals.",
 )
 
 # %%
@@ -399,15 +428,31 @@ axis.annotate("one honest reference image in a hundred is above", (1.1e-3, limit
 axis.annotate("honest images", (0.03, 0.003), color="0.45", fontweight="bold", ha="left", xytext=(14, -16), textcoords="offset points")
 axis.legend(loc="lower right", frameon=False, fontsize=9)
 caught = {text: frame.caught_norm.mean() for text, (frame, _, _) in KINDS.items()}
-axis.set_title(f"Above the norm threshold: distilled {caught['distilled']:.0f} %, wrong labels {caught['wrong labels']:.0f} %, quiet {caught['quiet in norm']:.0f} %", fontsize=10)
+axis.set_title(
+    f"Above the norm threshold: distilled {caught['distilled']:.0f} %, wrong labels {caught['wrong labels']:.0f} %, quiet {caught['quiet in norm']:.0f} %",
+    fontsize=10,
+)
 kd.plots.show(
     figure,
-    "Loss against gradient norm of single examples under one victim, both axes logarithmic: grey dots are honest test images, markers the poisoned images of four attackers: wrong labels, "
-    "distilled, quiet in norm, quiet in norm and loss. Dashed lines mark the two thresholds; what lies right of or above them is caught. The title's shares are means over all seeds and victims.",
+    "Loss against gradient norm of single examples under one victim, both axes logarithmic: grey dots are honest test images, markers the "
+    "poisoned images of four attackers: wrong labels, "
+    "distilled, quiet in norm, quiet in norm and loss. Dashed lines mark the two thresholds; what lies right of or above them is caught. The "
+    "title's shares are means over all seeds and victims.",
 )
 
 # %%
-alarms = {name: np.mean([(kd.run(victims, seed=s, **crowds)["honest"][name] > kd.poison.threshold(kd.run(victims, seed=s, **crowds)["reference"][name])).float().mean().item() for s in seeds]) for name in limits}
+alarms = {
+    name: np.mean(
+        [
+            (kd.run(victims, seed=s, **crowds)["honest"][name] > kd.poison.threshold(kd.run(victims, seed=s, **crowds)["reference"][name]))
+            .float()
+            .mean()
+            .item()
+            for s in seeds
+        ]
+    )
+    for name in limits
+}
 print(f"honest test images above the threshold (1 % was promised): norm {100 * alarms['norm']:.1f} %, loss {100 * alarms['loss']:.1f} %")
 print(f"{'':24s}{'area under the curve':>24s}{'caught, % of images':>28s}")
 print(f"{'':24s}{'norm':>14s}{'loss':>10s}{'norm':>12s}{'loss':>8s}{'either':>8s}")
@@ -448,11 +493,19 @@ for axis, (text, frame) in zip(axes, PANELS.items()):
     axis.set(xlim=(-0.4, 3.6), ylim=(-4, 113), yticks=range(0, 101, 20))
 axes[0].set_ylabel("attacked class called the target, %")
 over = {d: max(f[f"turned{d}"].mean() for f in PANELS.values()) for d in DEFENCES}
-figure.suptitle(f"The best of four attacks: {over['']:.0f} % undefended, {over['_either']:.0f} % behind both screens, {over['_clipped']:.0f} % under clipping", fontsize=11, fontweight="bold", x=0.01, ha="left")
+figure.suptitle(
+    f"The best of four attacks: {over['']:.0f} % undefended, {over['_either']:.0f} % behind both screens, {over['_clipped']:.0f} % under clipping",
+    fontsize=11,
+    fontweight="bold",
+    x=0.01,
+    ha="left",
+)
 kd.plots.show(
     figure,
-    "Four panels, one for each attack: ten distilled images in a batch of fifty, ten that are quiet in norm, half a batch quiet in norm, half a batch quiet in norm and loss. In each, the share of the "
-    "attacked class that is called the target without defence, behind the norm screen, behind both screens, and under clipping. Every run is a dot, runs of a seed are joined, means with 95 percent "
+    "Four panels, one for each attack: ten distilled images in a batch of fifty, ten that are quiet in norm, half a batch quiet in norm, "
+    "half a batch quiet in norm and loss. In each, the share of the "
+    "attacked class that is called the target without defence, behind the norm screen, behind both screens, and under clipping. Every run is "
+    "a dot, runs of a seed are joined, means with 95 percent "
     "intervals stand beside them and as numbers on top.",
 )
 
@@ -462,7 +515,10 @@ ten_arms.append(ten_arms[0].assign(arm="clipped", turned=ten_arms[0].turned_clip
 kd.judge("13-poison-defences", pd.concat(ten_arms, ignore_index=True))
 
 # %%
-behind = pd.concat([hidden.assign(arm=f"hidden_{name}", turned=hidden[f"turned_{column}"]) for name, column in (("screened", "either"), ("clipped", "clipped"))], ignore_index=True)
+behind = pd.concat(
+    [hidden.assign(arm=f"hidden_{name}", turned=hidden[f"turned_{column}"]) for name, column in (("screened", "either"), ("clipped", "clipped"))],
+    ignore_index=True,
+)
 kd.judge("13-poison-hidden", behind)
 
 # %% [markdown]
@@ -478,7 +534,12 @@ kd.judge("13-poison-hidden", behind)
 whole, test = kd.condense.pictures("mnist", size)
 few, spare, strangers = whole[:1000], whole[40_000 : 40_000 + crowds["clean"]], test[: crowds["clean"]]
 over_trained = kd.poison.train_crowd(
-    lambda s: kd.models.mlp(size**2, 64, 10, seed=s), few, range(first_seed, first_seed + 2), epochs=lesson.pick(smoke=2, quick=40, full=60), batch_size=100, learning_rate=1e-2
+    lambda s: kd.models.mlp(size**2, 64, 10, seed=s),
+    few,
+    range(first_seed, first_seed + 2),
+    epochs=lesson.pick(smoke=2, quick=40, full=60),
+    batch_size=100,
+    learning_rate=1e-2,
 )
 network = kd.models.mlp(size**2, 64, 10).to(kd.lesson.device())
 
