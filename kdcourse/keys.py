@@ -27,6 +27,7 @@ NUMERIC = (
     "unlabelled",
     "datafree",
     "condense",
+    "privacy",
 )
 TEACHERS = Path("data") / "teachers"
 _PACKAGE = __name__.split(".")[0]

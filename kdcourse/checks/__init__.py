@@ -13,6 +13,7 @@ from kdcourse.checks import (
     lesson09,
     lesson10,
     lesson12,
+    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -30,4 +31,5 @@ __all__ = [
     "lesson09",
     "lesson10",
     "lesson12",
+    "lesson13",
 ]
