@@ -44,20 +44,20 @@ kd.claims.announce("13")
 # evidence that this protects better than a naive baseline, and that differentially private training is more accurate and leaks provably less. Both cannot be right about the same thing, so let us measure it.
 #
 # The question has a precise form, **membership inference**: someone knows a picture, and asks a network whether the picture was in its training data. A **candidate** is a picture that may or may not have been there; those that were are **members**. We draw a pool of candidates and toss a coin for each: that is one **world**, with members of its own. In each world the whole pipeline runs once: distil, train, publish. Then
-# many worlds stand side by side, and in about half of them a given picture is a member.
+# many worlds stand side by side, and in about half of them a given picture is a member. The pool stays small on purpose: this is a toy for looking at leaks, and each picture weighs enough to be seen.
 #
 # What would an attacker look at? A network is surer about what it has learned by heart. Let $p$ be the probability that it gives to the right class, and
 #
 # $$ \varphi = \log\frac{p}{1-p} = z_y - \log\sum_{j\ne y} e^{z_j}, $$
 #
-# its **logit-scaled confidence** ($z$ are the logits, $y$ the right class). On this scale the values of one candidate over many worlds look roughly normal, which $p$ itself, crowded at 1, does not. Some pictures are easy, and any network is sure about them; so what counts is not whether $\varphi$ is large, but whether it is larger *than it would be without this picture*. The attacker can find out: he runs the pipeline in worlds of his own, fits one normal distribution
-# to $\varphi$ where the picture was a member and one where it was not, and asks which of them the published network's $\varphi$ fits better. This is **LiRA**, the likelihood-ratio attack of Carlini et al. (2022). Networks trained for the attacker's own worlds are called **shadow models**.
+# its **logit-scaled confidence** ($z$ are the logits, $y$ the right class). On this scale the values of one candidate over many worlds look roughly normal, which $p$ itself, crowded at 1, does not. Some pictures are easy, and any network is sure about them; so what counts is not whether $\varphi$ is large, but whether it is larger *than it would be without this picture*. Attackers can find out: they run the pipeline in worlds of their own, fit one normal distribution
+# to $\varphi$ where the picture was a member and one where it was not, and ask which of them the published network's $\varphi$ fits better. This is **LiRA**, the likelihood-ratio attack of Carlini et al. (2022). Networks trained for the attackers' own worlds are called **shadow models**.
 
 # %%
 world = dict(
     dataset="fashion_mnist",
     size=14,
-    candidates=lesson.pick(smoke=1200, quick=2000, full=2000),
+    candidates=lesson.pick(smoke=1600, quick=2000, full=2000),
     worlds=lesson.pick(smoke=24, quick=32, full=128),
 )
 fitting = dict(hidden=64, steps=lesson.pick(smoke=3, quick=100, full=100), rate=0.01)
@@ -139,7 +139,7 @@ runs = pd.concat([kd.sweep(attacked, seeds=seeds, recipe=recipe, **world, **fitt
 print(f"{world['worlds']} worlds a seed, {world['candidates']:,} candidates, about half of them members in each")
 
 # %% [markdown]
-# First the arm that must leak: a network trained on the members themselves, until it knows most of them by heart. Each dot below is one world's network, asked about one and the same picture. Above, a picture *chosen* because its two groups lie far apart; below, one whose shift is the median. The attack decides by the two normal curves.
+# First the arm that must leak: a network trained on the members themselves, in as many steps as every other arm without noise. Each dot below is one world's network, asked about one and the same picture. Above, a picture *chosen* because its two groups lie far apart; below, one whose shift is the median. The attack decides by the two normal curves.
 
 # %%
 pool, _ = pool_of(first_seed, world["dataset"], world["size"], world["candidates"])
@@ -210,7 +210,7 @@ print("rho of 30 steps with noise 10:", kd.privacy.privacy_spent(10, 30), "· ep
 # %% [markdown]
 # ### A control that must find nothing, and one that finds too much
 #
-# If the tool is honest, an attack with the *wrong* list of members finds nothing: toss all coins again, hand the attacker the new list, and judge him by it. The second line below makes the commonest mistake. It lets the attacked world take part in the fit: now each candidate's own value pulls the mean of its own group towards itself. Nothing leaks, and the attack "works".
+# If the tool is honest, an attack with the *wrong* list of members finds nothing: toss all coins again, hand the attack the new list, and judge it by that. The second line below makes the commonest mistake. It lets the attacked world take part in the fit: now each candidate's own value pulls the mean of its own group towards itself. Nothing leaks, and the attack "works".
 
 
 # %%
@@ -305,7 +305,7 @@ FAMILIES = {
     "all members": (["members"], kd.plots.COLOURS["teacher"], [""]),
 }
 METRICS = {"auc": "area under the curve", "found_01": "members found in %\n(1 in 1,000 others passes)"}
-figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.3))
+figure, axes = plt.subplots(1, 2, figsize=(8.6, 4.8))
 for axis, (metric, label) in zip(axes, METRICS.items()):
     for family, (arms, colour, texts) in FAMILIES.items():
         table = [runs[runs.arm == arm] for arm in arms]
@@ -315,13 +315,16 @@ for axis, (metric, label) in zip(axes, METRICS.items()):
         for t, (x, y), text in zip(table, points, texts):
             axis.scatter(t.percent, t[metric], s=9, color=colour, alpha=0.5, linewidths=0, zorder=2)
             axis.errorbar(x, y, kd.plots.half_width(t[metric]), kd.plots.half_width(t.percent), fmt="o", markersize=5, capsize=2, color=colour, zorder=3)
-            above = family == "distilled"
-            axis.annotate(text, (x, y), xytext=(-6, 5) if above else (6, -12), textcoords="offset points", ha="right" if above else "left", fontsize=9, color=colour)
+            if metric == "auc":
+                where = {"distilled": (-5, 6), "private training": (-7, -4)}.get(family, (5, -13))
+                axis.annotate(text, (x, y), xytext=where, textcoords="offset points", ha="right" if where[0] < 0 else "left", fontsize=9, color=colour)
         if metric == "auc":
             axis.plot([], [], "o", color=colour, label=family)
     axis.axhline({"auc": 0.5, "found_01": 0.1}[metric], color=kd.plots.COLOURS["control"], linewidth=1)
     axis.set(xlabel="accuracy on test images in %", ylabel=label)
-axes[1].set_yscale("log")
+axes[1].set(yscale="log", ylim=(0.04, 5))
+axes[1].set_yticks([0.05, 0.1, 0.2, 0.5, 1, 2, 5], ["0.05", "0.1", "0.2", "0.5", "1", "2", "5"])
+axes[1].minorticks_off()
 axes[0].legend(loc="upper left", frameon=False, fontsize=9)
 mean = runs.groupby("arm").auc.mean()
 axes[0].set_title(f"Ten images per class: distilled {mean.distilled_ten:.3f}\n(noise: {mean.noise_ten:.3f}), as they are {mean.naive_ten:.3f}", fontsize=10)
@@ -331,7 +334,7 @@ kd.plots.show(
     figure,
     "Two panels with accuracy on test images across and the success of membership inference upwards: the area under the curve on the left, the share of members found at one false "
     "alarm in a thousand on the right, on a logarithmic axis. Four families of networks: trained on 1 to 40 random members per class, on distilled sets, privately, and on all members. Small dots are "
-    "seeds, large ones means with 95 percent intervals; a line marks guessing. Lower and further right is better.",
+    "seeds, large ones means with 95 percent intervals; a line marks guessing; numbers beside the dots are images per class, ε that of the private budget. Lower and further right is better.",
 )
 
 # %%
