@@ -241,7 +241,7 @@ kd.judge("13-privacy-null", runs)
 # %% [markdown]
 # ## What is handed out
 #
-# Three ways to hand out ten images per class instead of the members. *Naive*: ten random members as they are. *Distilled from real images*: begin with these ten and match the mean features of all members (distribution matching, [lesson 12](12_dataset_distillation.ipynb)). *Distilled from noise*: the same, begun with random pixels. Look at them before you look at any number: the first column of each pair shows a member of world 0, the second what was made of it.
+# Three ways to hand out ten images per class instead of the members. *Naive*: ten random members as they are. *Distilled from real images*: begin with these ten and match the mean features of all members (distribution matching, [lesson 12](12_dataset_distillation.ipynb)). *Distilled from noise*: the same, begun with random pixels. Look at them before you look at any number. All are from world 0, the first image of each class: a member, what was made of it, and which of all candidates is nearest to that; the same for the images begun with noise; and the one image per class.
 
 # %%
 made = {arm: kd.run(published_sets, seed=first_seed, **world, **RECIPES[arm]) for arm in ("distilled_ten", "noise_ten", "distilled_one")}
@@ -274,7 +274,7 @@ axis.set_xticks([(k + 0.5) * size for k in range(10)], kd.load(world["dataset"])
 axis.tick_params(length=0)
 axis.spines[:].set_visible(False)
 given_away = runs[runs.arm == "distilled_ten"].starts_found.mean()
-axis.set_title(f"The nearest candidate is the member it began as: {given_away:.0f} % of the images begun with real ones", fontsize=10)
+axis.set_title(f"Of the images begun with real ones, {given_away:.0f} % are nearest to the member they began as", fontsize=10)
 kd.plots.show(
     figure,
     "Six rows of ten pictures of clothes, one for each class: a member, the image distilled from it, the candidate nearest to that image, an image distilled from noise, "
@@ -316,7 +316,7 @@ for axis, (metric, label) in zip(axes, METRICS.items()):
             axis.scatter(t.percent, t[metric], s=9, color=colour, alpha=0.5, linewidths=0, zorder=2)
             axis.errorbar(x, y, kd.plots.half_width(t[metric]), kd.plots.half_width(t.percent), fmt="o", markersize=5, capsize=2, color=colour, zorder=3)
             if metric == "auc":
-                where = {"distilled": (-5, 6), "private training": (-7, -4)}.get(family, (5, -13))
+                where = {"distilled": (-5, 19) if "real" in text else (-5, 6), "private training": (-7, -4)}.get(family, (5, -13))
                 axis.annotate(text, (x, y), xytext=where, textcoords="offset points", ha="right" if where[0] < 0 else "left", fontsize=9, color=colour)
         if metric == "auc":
             axis.plot([], [], "o", color=colour, label=family)
@@ -366,7 +366,7 @@ print(who.groupby("arm")[list(names)].mean().rename(columns=names).round(3).to_s
 kd.judge("13-privacy-who", runs)
 
 # %% [markdown]
-# Handing out members as they are exposes few, fully. Distilling lets everyone pay a little, as everyone's features are in the mean that the images were made to match; and if it begins with real images, some still pay in full. Which of the two is worse is no question of machine learning. But "no image of the set is a patient" answers neither.
+# Handing out members as they are exposes those few, and by construction nobody else. Distilling can make everyone pay a little, as everyone's features are in the mean that the images are made to match, and those it begins with pay more if their pictures can still be recognised; table and card say whether it does. Which of the two is worse is no question of machine learning. But "no image of the set is a patient" answers neither.
 #
 # ### Against private training
 #
@@ -390,7 +390,7 @@ number = world["candidates"] / 2
 print(f"naive_ten: about {100 / number:.0%} of the members are handed out · no attack above AUC {0.5 + 50 / number:.3f} · ours {mean.naive_ten:.3f}")
 
 # %% [markdown]
-# Look at the distance between the proved line and the attack. It has two sides: the proof covers every attack and the worst picture, and ours is one attack on average pictures; or the account is generous. A measured attack is a lower bound of what leaks, the proof an upper one, and a distilled set has only the former: tomorrow's attack may be better. Look also at the naive line in both panels. By the area alone, handing out a few pictures looks like a protection; the right panel shows what it does to those few.
+# Look at the distance between the proved line and the attack. It has two sides: the proof covers every attack and the worst picture, and ours is one attack on average pictures; or the account is generous. A measured attack is a lower bound of what leaks, the proof an upper one, and a distilled set has only the former: tomorrow's attack may be better. Look also at the naive line in both panels above: the area is an average over everyone, the right panel asks about the few who are easiest to find, and the two need not put the families in the same order.
 #
 # What these cards cannot say: our networks are small and fully connected, the set is matched in features of one newborn layer, a pool has two thousand candidates (with more of them each one weighs less, in every arm), and the attacker knows the whole pipeline, its newborn feature networks included. Dong et al. used convolutional networks on larger data.
 #
