@@ -29,6 +29,7 @@ NUMERIC = (
     "condense",
     "unrolled",
     "poison",
+    "privacy",
 )
 TEACHERS = Path("data") / "teachers"
 _PACKAGE = __name__.split(".")[0]
