@@ -104,7 +104,7 @@ few_seeds = seeds[: lesson.pick(smoke=1, quick=3, full=1)]
 crowds = dict(
     kind=lesson.pick(smoke="mlp", quick="mlp", full="lenet"),
     size=size,
-    public=lesson.pick(smoke=3, quick=12, full=12),  # networks that the attacker trains himself
+    public=lesson.pick(smoke=3, quick=12, full=8),  # networks that the attacker trains himself
     held_out=lesson.pick(smoke=2, quick=6, full=4),  # victims he never sees
     count=lesson.pick(smoke=600, quick=40_000, full=20_000),
     epochs=lesson.pick(smoke=1, quick=2, full=2),
@@ -112,9 +112,9 @@ crowds = dict(
 )
 JUDGED = lesson.pick(smoke=500, quick=5000, full=2000)  # test images: the first so many
 search = dict(
-    steps=lesson.pick(smoke=4, quick=100, full=150),
+    steps=lesson.pick(smoke=4, quick=100, full=100),
     learning_rate=0.1,
-    batch=lesson.pick(smoke=64, quick=256, full=256),
+    batch=lesson.pick(smoke=64, quick=256, full=128),
 )
 
 
