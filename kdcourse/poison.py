@@ -21,8 +21,8 @@ from kdcourse.models import stream
 def train_crowd(make, split: Split, seeds, *, epochs: int, batch_size: int, learning_rate: float) -> dict[str, torch.Tensor]:
     """Networks `make(seed)` trained side by side, each from its own initial weights and on its own order of batches; returns their weights.
 
-    AdamW, one-cycle, float32; what is left over of an epoch is skipped. For networks without batch norm and dropout. Raises ValueError without seeds, and for less
-    than one batch of examples.
+    AdamW, one-cycle, float32; what is left over of an epoch is skipped. For networks without batch norm and dropout. Raises ValueError without seeds,
+    and for less than one batch of examples.
     """
     if not len(seeds) or len(split) < batch_size:
         raise ValueError(f"{len(seeds)} seeds, {len(split)} examples in batches of {batch_size}; expected at least one seed and one batch")
@@ -129,8 +129,8 @@ def area_under_curve(suspect: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
 def step(network: nn.Module, crowd, images, labels, rate: float, shares: torch.Tensor | None = None, create_graph: bool = False) -> dict[str, torch.Tensor]:
     """Every network's weights after one step of gradient descent on all of `images [N,C,H,W]` with `labels [N]`.
 
-    shares `[S,N]`: what each example counts for each network, 1/N unless given. A screen sets some to 0, clipping makes some smaller: a share times a gradient is a
-    shorter gradient. create_graph: differentiable in the images. With one network and equal shares it is `unrolled.unroll` with one rate.
+    shares `[S,N]`: what each example counts for each network, 1/N unless given. A screen sets some to 0, clipping makes some smaller: a share times a
+    gradient is a shorter gradient. create_graph: differentiable in the images. With one network and equal shares it is `unrolled.unroll` with one rate.
     """
     weights = {name: w.detach().requires_grad_() for name, w in crowd.items()}
     each = losses(network, weights, images, labels)
@@ -177,9 +177,10 @@ def craft(
 ) -> tuple[Split, list[float]]:
     """Change the images of `start`, labels fixed, until one step on them makes the crowd's networks call `attacked` `target` and nothing else differently.
 
-    The loss after the step, on real images with their labels `relabelled`, half of them of the attacked class. draw: networks taken at random for each change (all of a
-    smaller crowd). among: the step's batch also holds so many real images, drawn anew for each change. bounds: the range of pixels, None for any. quiet: the gradient norm and the loss
-    that no image should exceed; the penalty on the mean excess grows from 0 to `weight`. Returns (images, losses). Adam with a cosine schedule.
+    The loss after the step, on real images with their labels `relabelled`, half of them of the attacked class. draw: networks taken at random for each
+    change (all of a smaller crowd). among: the step's batch also holds so many real images, drawn anew for each change. bounds: the range of pixels, None
+    for any. quiet: the gradient norm and the loss that no image should exceed; the penalty on the mean excess grows from 0 to `weight`. Returns (images,
+    losses). Adam with a cosine schedule.
     Raises ValueError where attacked and target are the same, FloatingPointError when the loss stops being finite. Source: Wang et al. 2018, their attack on
     pre-trained networks; bounds, among and quiet are additions.
     """

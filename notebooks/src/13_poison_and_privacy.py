@@ -528,7 +528,7 @@ kd.judge("13-poison-hidden", behind)
 # %% [markdown]
 # A screen asks *who are you?* and is passed by whoever looks like an honest hard example. Clipping asks nothing: it bounds what anyone can do, since no example moves the weights further than rate times limit over batch size. The two panels on the right show an attacker who fills half of the batch and obeys both thresholds; compare their last two columns. The thresholds are high because honest hard examples are loud, and below them there is room; clipping sits where nine in ten honest images never notice.
 #
-# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on digits: screens work because honest gradients are short here; a network in its first epoch, or data with many wrong labels, gives thresholds that let anything pass. And an attacker who knew of the clipping would search through it; ours did not.
+# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on digits: screens work because honest gradients are short here; a network in its first epoch, or data with many wrong labels, gives thresholds that let anything pass. And an attacker who knew of the clipping would search through it; ours did not. What clipping costs an honest training was not measured here; the private training below uses it at every step.
 #
 # ## What goes wrong in practice
 #
