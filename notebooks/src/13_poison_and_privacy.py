@@ -468,7 +468,7 @@ kd.judge("13-poison-caught", ten_of_fifty)
 # %% [markdown]
 # The **area under the curve** is the chance that a poisoned image scores higher than an honest one, over all thresholds. It hides what a screen has to decide: compare the two first columns with the three last ones for the quiet attackers. An attacker needs to beat one threshold, and near 1 is not 1.
 #
-# Where distilled images are louder than wrong labels, it is because nobody told them to be quiet: when the step is short, a long gradient is the way to move far. Honest images that the network finds hard are loud, too, and so are honest mistakes in the labels: a screen throws them out first. It costs the very examples from which there is most to learn.
+# Where distilled images are louder than wrong labels, the likely reason is that nobody told them to be quiet: when the step is short, a long gradient is the way to move far. Honest images that the network finds hard are loud, too, and so are honest mistakes in the labels: a screen throws them out first. It costs the very examples from which there is most to learn.
 #
 # ## What remains after a defence
 #
@@ -526,9 +526,9 @@ behind = pd.concat(
 kd.judge("13-poison-hidden", behind)
 
 # %% [markdown]
-# A screen asks *who are you?* and is passed by whoever looks like an honest hard example. Clipping asks nothing: it bounds what anyone can do, since no example moves the weights further than rate times limit over batch size. The two panels on the right show an attacker who fills half of the batch and obeys both thresholds; compare their last two columns. The thresholds are high because honest hard examples are loud, and below them there is room; clipping sits where nine in ten honest images never notice.
+# A screen asks *who are you?* and is passed by whoever looks like an honest hard example. Clipping asks nothing: it bounds what anyone can do, since no example moves the weights further than rate times limit over batch size. The two panels on the right show attackers who fill half of the batch, the last one trying to stay below both thresholds; compare their last two columns. The thresholds are high because honest hard examples are loud, and below them there is room; clipping sits where nine in ten honest images never notice.
 #
-# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on digits: screens work because honest gradients are short here; a network in its first epoch, or data with many wrong labels, gives thresholds that let anything pass. And an attacker who knew of the clipping would search through it; ours did not. What clipping costs an honest training was not measured here; the private training below uses it at every step.
+# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on five pairs of digits: screens work because honest gradients are short here; a network in its first epoch, or one whose honest data have many wrong labels, would get thresholds that let almost anything pass. And an attacker who knew of the clipping would search through it; ours did not. What clipping costs an honest training was not measured here; the private training below uses it at every step.
 #
 # ## What goes wrong in practice
 #
@@ -558,7 +558,7 @@ for text, split in (("its own training images", few), ("honest images it never s
     print(f"threshold at 1 % of {text:28s}: {100 * alarm:.1f} % of honest test images are thrown out")
 
 # %% [markdown]
-# The bug is easy to make and easy to miss, since poison is caught all the same: it is your honest contributors who disappear, the unusual ones first. Set thresholds on honest images the network has *not* seen. That the gap exists at all is worth a second thought: whoever can ask a network for its loss can tell whether an image was in its training set. That is the second half of this lesson.
+# The bug is easy to make and easy to miss, since poison is caught all the same: it is your honest contributors who disappear, the unusual ones first. Set thresholds on honest images the network has *not* seen. That the gap exists at all is worth a second thought: whoever can ask a network for its loss can guess, better than by a coin, whether an image was in its training set. That is the second half of this lesson.
 
 # %% [markdown]
 # ## Does a distilled set keep a secret?
