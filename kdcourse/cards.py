@@ -132,3 +132,33 @@ class Announcement:
 
     def __repr__(self) -> str:
         return "\n".join(" · ".join(row) for row in self._rows())
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The recorded verdicts of a lesson's claims in one profile: the table that a notebook shows beside its own runs."""
+
+    profile: str
+    records: tuple
+    missing: tuple
+
+    def _rows(self):
+        for record in self.records:
+            arms = ", ".join(f"{arm} {number(ours['mean'])}" for arm, ours in record["arms"].items())
+            measured = [
+                f"{c['expression']} = {number(c['estimate'])} [{number(c['lower'])}, {number(c['upper'])}] {record['unit']}" for c in record["contrasts"]
+            ]
+            yield record["claim"]["statement"], record["verdict"], "; ".join(measured), arms, f"{len(record['seeds'])}"
+
+    def _said(self) -> str:
+        where = sorted({f"{r['provenance']['device']}, {r['provenance']['dtype']}, {r['provenance']['date']}" for r in self.records})
+        text = f"Recorded runs of the profile {self.profile} ({'; '.join(where)})." if where else f"No run of the profile {self.profile} has been recorded."
+        return text + (f" Not among them: {', '.join(self.missing)}." if where and self.missing else "")
+
+    def _repr_markdown_(self) -> str:
+        heads = ["| claim | verdict | measured, with its interval | means of the arms | seeds |", "|---|---|---|---|---|"]
+        rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
+        return "\n".join([self._said(), "", *heads, *rows] if rows else [self._said()])
+
+    def __repr__(self) -> str:
+        return "\n".join([self._said(), *(" · ".join(row) for row in self._rows())])

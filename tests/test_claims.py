@@ -709,3 +709,22 @@ def test_cards(home):
 def test_a_card_speaks_of_differences_where_likeness_was_claimed(parts, whole, words):
     record = {"direction": whole, "contrasts": [{"test": test, "direction": way} for test, way in parts]}
     assert cards.outcome(record) == words
+
+
+def test_recorded_runs_of_another_profile(home, monkeypatch):
+    assert "No run of the profile full" in str(claims.recorded("01"))
+    monkeypatch.setattr(lesson, "_current", lesson.Lesson("01", "full", 0))
+    verdict = claims.judge(SOFT, make_runs())
+    (home / "build").rename(home / "results")
+    monkeypatch.setattr(lesson, "_current", lesson.Lesson("01", "quick", 0))
+    shown = claims.recorded("01")
+    part = verdict.record["contrasts"][0]
+    for text in (str(shown), shown._repr_markdown_()):
+        for wanted in ("REPRODUCED", cards.number(part["estimate"]), cards.number(part["lower"]), "hard", "01-keeps-most", "profile full"):
+            assert wanted in text
+    assert [len(row) for row in shown._repr_markdown_().splitlines()[2:] if row.count("|") != 6] == []
+    assert "No run" in str(claims.recorded("02"))
+    assert "No run" in str(claims.recorded("01", "quick"))
+    (home / "claims.toml").write_text(LEDGER.replace("greater = 25", "greater = 20"))
+    with pytest.raises(ValueError, match="was edited after its record"):
+        claims.recorded("01")
