@@ -1045,7 +1045,7 @@ kd.checks.lesson13.privacy_price(spent)
 #
 # ## Takeaways
 #
-# - One step on a handful of images can turn one class into another in a network that is already good. Distilled images do it at the rate the network uses anyway; wrong labels need a longer step or a larger share of the batch. Count what happens to the other classes, too.
+# - One step on a handful of images can turn one class into another in a network that is already good. How much distilling adds to plain wrong labels depends on the rate, on the share of the batch and on the pair of classes: the cards say where it was shown. Count what happens to the other classes, too.
 # - The images are found on networks the attacker trained himself. The card on known starts says how much secrecy of the weights was worth here.
 # - Screen with scores of single examples, thresholds from honest images the network has not seen, and the share *turned* as the measure. An area under the curve near 1 says little about an attacker who knows the threshold.
 # - Clipping bounds what any example can do, seen or unseen.
