@@ -14,6 +14,7 @@ from kdcourse.checks import (
     lesson10,
     lesson11,
     lesson12,
+    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -32,4 +33,5 @@ __all__ = [
     "lesson10",
     "lesson11",
     "lesson12",
+    "lesson13",
 ]
