@@ -129,11 +129,12 @@ def evaluate(
     augment=None,
     optimizer=None,
     schedule: str = "one_cycle",
+    batch_size: int = 256,
     together: int = 5,
 ) -> torch.Tensor:
     """Train `networks` newborn networks on `condensed` alone, and say which images of `judged` each classifies correctly: bool `[networks, N]`.
 
-    phases: (epochs, learning rate) pairs, one after the other, in batches of up to 256. ConvNets of `width` are trained `together` at a time;
+    phases: (epochs, learning rate) pairs, one after the other, in batches of up to `batch_size`. ConvNets of `width` are trained `together` at a time;
     make: seed → network, for another kind, one at a time. `seed` gives each its own initial weights. augment, optimizer, schedule: as for `fit`.
     Zhao et al.: 20 ConvNets of width 128, SGD with momentum 0.9 and weight decay 5e-4, phases (500, 0.01) and (500, 0.001), schedule "constant".
     """
@@ -149,7 +150,7 @@ def evaluate(
                 condensed,
                 labels_each(),
                 epochs=epochs,
-                batch_size=min(256, len(condensed)),
+                batch_size=min(batch_size, len(condensed)),
                 learning_rate=learning_rate,
                 seed=stream_seed(seed, f"evaluate/{first}/{phase}"),
                 augment=augment,
