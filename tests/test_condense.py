@@ -90,12 +90,12 @@ def test_side_by_side_answers_as_each_alone():
             condense.side_by_side(bad)
 
 
-@pytest.mark.parametrize("soft", [False, True])
-def test_evaluation_together_is_evaluation_one_by_one(soft):
+@pytest.mark.parametrize(("soft", "batch_size"), [(False, 256), (True, 256), (False, 3)])
+def test_evaluation_together_is_evaluation_one_by_one(soft, batch_size):
     split, judged = toy(6), toy(90, seed=1)
     if soft:
         split = Split(split.images.float() / 255, F.softmax(4 * F.one_hot(split.labels, K) + torch.rand(6, K), dim=1))
-    settings = {"phases": [(8, 1e-2), (4, 1e-3)], "seed": 3, "width": 4, "augment": condense.wobble(1, 5, 0.1)}
+    settings = {"phases": [(8, 1e-2), (4, 1e-3)], "seed": 3, "width": 4, "augment": condense.wobble(1, 5, 0.1), "batch_size": batch_size}
     together = condense.evaluate(split, judged, networks=3, together=3, **settings)
     assert together.shape == (3, 90)
     assert together.dtype == torch.bool
@@ -107,13 +107,13 @@ def test_evaluation_together_is_evaluation_one_by_one(soft):
                 split,
                 lambda model, batch: F.cross_entropy(model(batch.images), batch.labels),
                 epochs=epochs,
-                batch_size=6,
+                batch_size=min(6, batch_size),
                 learning_rate=rate,
                 seed=stream_seed(3, f"evaluate/0/{phase}"),
                 augment=settings["augment"],
             )
         assert (training.correct(alone, judged) != together[k]).sum() <= 1  # rounding may turn a tie
-    assert together.float().mean() > 0.45  # they have learned something (chance is a third)
+    assert batch_size < 6 or together.float().mean() > 0.45  # they have learned something (chance is a third)
     own_kind = condense.evaluate(split, judged, networks=3, make=lambda s: condense.convnet(4, K, size=SIZE, seed=s), **settings)
     assert (own_kind[0] != together[0]).sum() <= 1
     with_mlp = condense.evaluate(split, judged, networks=2, make=lambda s: models.mlp(SIZE * SIZE, 8, K, seed=s), **settings)
