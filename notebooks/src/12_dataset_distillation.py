@@ -15,7 +15,7 @@
 #
 # **After this lesson you can press sixty thousand images into ten, say for whom the ten are good, and what they have to beat before you may call them good at all.**
 #
-# 35 minutes · needs [lesson 01](01_soft_targets.ipynb) · data: MNIST, Fashion-MNIST
+# 40 minutes · needs [lesson 01](01_soft_targets.ipynb) · data: MNIST, Fashion-MNIST
 #
 # So far the knowledge went from one network into another. Here it goes into *images*: a **synthetic set** so small that you could print it on a beer mat, and so full that a network trained on nothing else recognises handwriting. Wang, Zhu, Torralba and Efros (2018) asked for ten images that take *one* network from its initial weights to a good one within a few
 # steps, and reported about 94 % on MNIST. Zhao, Mopuri and Bilen (2021) asked for more: ten images on which *any* newborn network of a kind learns well, and reported 91.7 %. The two sound like the same thing with slightly different numbers. They are not: it takes the first half of the lesson to see the difference, and the second to see what remains of the gain when real images get every
@@ -769,7 +769,7 @@ print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(ow
 # %% [markdown]
 # ## What `full` recorded
 #
-# Everything above ran in the `quick` profile, unless you asked for another. The table below was not computed here. It is the record of the `full` profile as the repository keeps it: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, more seconds for each set that of fewer. Read every number beside the published one, and beside its own baselines.
+# Everything above ran in the `quick` profile, unless you asked for another. The table below was not computed here. It is the record of the `full` profile as the repository keeps it: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. Read every number beside the published one, and beside its own baselines.
 
 # %%
 records = [r for r in kd.claims.read_records(kd.lesson.ROOT / "results" / "full") if r["claim"]["lesson"] == "12"]
