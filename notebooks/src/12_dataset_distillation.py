@@ -366,7 +366,7 @@ RECIPES = {
     "pixels": making,
     "gradient": making | {"objective": "gradient", "steps": lesson.pick(smoke=3, quick=70, full=200)},  # about the same seconds
     "both": kernel | {"learn": ["images", "labels"]} | lesson.pick(smoke={}, quick={}, full={"steps": 3000}),
-    "labels": kernel | {"learn": ["labels"], "steps": lesson.pick(smoke=3, quick=150, full=500)},
+    "labels": kernel | {"learn": ["labels"], "steps": lesson.pick(smoke=3, quick=100, full=500)},
 }
 SMALL, LARGE = lesson.pick(smoke=[1.0, 10.0, 0.1], quick=[1.0, 10.0, 0.1], full=[1.0, 5.0, 0.05]), [2.0, 20.0, 0.2]  # pixels, degrees, share
 MOVES = {("mnist", arm): LARGE for arm in ("random", "random_soft", "labels")}  # small ones for all others
@@ -448,7 +448,7 @@ sets = table.assign(arm=[("m_" if d == "mnist" else "f_") + a for d, a in zip(ta
 kd.judge("12-learned-beats-the-obvious", sets)
 
 # %% [markdown]
-# Two claims hide in this picture: what learned pixels add to learned labels, and what learned labels add to labels; the second card takes them one by one. (Labels alone were learned in half the steps; more did not help them in the pilot.) Each dot is the mean of several networks, and a seed stands for everything at once: the images drawn, the newborn networks that took part, and those that judge. *Real*, *soft labels*, *learned labels* and *learned both* of a seed begin with the same ten images, so a line from left to right shows what was done to them. The green diamonds were measured at 28×28 pixels with
+# Two claims hide in this picture: what learned pixels add to learned labels, and what learned labels add to labels; the second card takes them one by one. (Labels alone were learned in fewer steps; more did not help them in the pilot.) Each dot is the mean of several networks, and a seed stands for everything at once: the images drawn, the newborn networks that took part, and those that judge. *Real*, *soft labels*, *learned labels* and *learned both* of a seed begin with the same ten images, so a line from left to right shows what was done to them. The green diamonds were measured at 28×28 pixels with
 # networks four times as wide, with another objective; they say where the field stands, and our quick numbers are not their reproduction.
 
 # %%
@@ -567,7 +567,7 @@ kd.judge("12-other-means", others)
 ten_judging = dict(per_class=10, judge_width=lesson.pick(smoke=4, quick=32, full=32), epochs=lesson.pick(smoke=2, quick=50, full=100), batch=50, rate=1e-2)
 TEN_MOVES, ten_networks = [1.0, 10.0, 0.1], lesson.pick(smoke=1, quick=2, full=3)
 RECIPES["features"] = RECIPES["features_soft"] = making | {
-    "steps": lesson.pick(smoke=2, quick=150, full=400),
+    "steps": lesson.pick(smoke=2, quick=100, full=400),
     "width": lesson.pick(smoke=4, quick=32, full=32),
     "learning_rate": 0.03,
     "moves": TEN_MOVES,
@@ -683,7 +683,7 @@ latents = kd.sweep(
     size=size,
     latent=LATENT,
     settings=[{**decoder, "recipe": recipe} for recipe in latent_recipes.values()],
-    **(judging | {"networks": 2, "epochs": lesson.pick(smoke=1, quick=100, full=150)}),
+    **(judging | {"networks": 2, "epochs": lesson.pick(smoke=1, quick=50, full=75), "batch": lesson.pick(smoke=30, quick=30, full=60)}),
 )
 latents["arm"] = ["drawn" if settings["recipe"]["steps"] == 0 else "latents" for settings in latents.settings]
 latents = pd.concat([latents, objectives[objectives.arm == "pixels"]], ignore_index=True)
@@ -719,7 +719,7 @@ kd.plots.show(
 kd.judge("12-latents", latents)
 
 # %% [markdown]
-# (Latents are judged by two networks a seed, pixels by more: that makes their dots scatter more, and neither higher nor lower.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
+# (Latents are judged by two networks a seed, in half batches, pixels by more: that makes their dots scatter more, and neither higher nor lower.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
 #
 # ## The ledger
 #
