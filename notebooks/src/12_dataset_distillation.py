@@ -738,7 +738,7 @@ for dataset in DATASETS:
 images, whole = len(kd.condense.pictures("mnist", size)[0]), kd.run(all_the_data, seed=first_seed, dataset="mnist", **EXPERT)
 rows.insert(3, ("mnist", "all images", images * size**2, whole["seconds"], whole["percent"]))
 for dataset in DATASETS:
-    percent = tens[tens.dataset == dataset].set_index("arm").percent.groupby(level=0).mean()
+    percent = tens[tens.dataset == dataset].groupby("arm").percent.mean()
     arguments = dict(dataset=dataset, size=size, per_class=10, **RECIPES["features"])
     seconds = np.mean([kd.run(condensed, seed=s, **arguments)["seconds"] for s in few_seeds])
     rows.append((dataset, "a hundred real images", 100 * size**2, 0.0, percent[f"{dataset[0]}_random"]))
