@@ -364,7 +364,7 @@ making = dict(
 kernel = making | {"objective": "kernel", "learning_rate": 0.1}
 RECIPES = {
     "pixels": making,
-    "gradient": making | {"objective": "gradient", "steps": lesson.pick(smoke=3, quick=70, full=200)},  # about the same seconds
+    "gradient": making | {"objective": "gradient", "steps": lesson.pick(smoke=3, quick=100, full=200)},  # about the same seconds
     "both": kernel | {"learn": ["images", "labels"]} | lesson.pick(smoke={}, quick={}, full={"steps": 3000}),
     "labels": kernel | {"learn": ["labels"], "steps": lesson.pick(smoke=3, quick=100, full=500)},
 }
