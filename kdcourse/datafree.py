@@ -96,6 +96,17 @@ def abreast(networks) -> nn.Module:
     return _Abreast(networks) if plain else _InTurn(map(copy.deepcopy, networks))
 
 
+class _Grid(nn.Module):
+    """Rows of numbers as channels on a 7×7 grid, channels last: up-sampling and convolutions of few channels take half the time so."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, values):
+        return values.view(-1, self.channels, 7, 7).contiguous(memory_format=torch.channels_last)
+
+
 class _Standardise(nn.Module):
     """Values to images with this mean and standard deviation over the batch, whatever comes in: tanh, then batch norm that learns nothing."""
 
@@ -121,7 +132,7 @@ def upsampling_generator(mean: float, std: float, noise: int = 64, width: int = 
         raise ValueError(f"width is {width}; expected at least 2 channels")
     model = nn.Sequential()
     model.add_module("linear", nn.Linear(noise, width * 49))
-    model.add_module("grid", nn.Unflatten(1, (width, 7, 7)))
+    model.add_module("grid", _Grid(width))
     model.add_module("norm", nn.BatchNorm2d(width))
     for depth in range(doublings):
         fan_out = width if depth + 1 < doublings else width // 2

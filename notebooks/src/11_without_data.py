@@ -283,6 +283,12 @@ def duel(how, seed, iterations, student_steps, batch_size, learning_rate, width,
     return record | {"correct": kd.correct(student, judged)}
 
 
+def duels_of(names, seeds, dueling, scale):
+    """One row a run of the game, from generators by name."""
+    table = kd.sweep(duel, seeds=seeds, how=[GENERATORS[name] for name in names], **dueling, **scale)
+    return table.assign(arm=[next(name for name in names if GENERATORS[name] == how) for how in table.how])
+
+
 count = lesson.pick(smoke=100, quick=20_000, full=20_000)  # images in every transfer set
 batch_size = lesson.pick(smoke=20, quick=128, full=128)
 epochs = lesson.pick(smoke=2, quick=13, full=13)
@@ -300,6 +306,9 @@ dueling = dict(
 )
 GENERATORS = dict(dfad=dict(weights=dict(adversary=1.0), rate=1e-2), idle=dict(weights=dict(), rate=0.0), dafl=dict(weights=dict(one_hot=1.0, balance=2.0), rate=1e-2))
 
+seeds = lesson.seeds(smoke=1, quick=5, full=5)
+played = duels_of(["dfad", "idle"], seeds, dueling, scale)
+kd.sweep(made_up, seeds=seeds, source=["impressions", "norms", "layers"], **making, **scale)
 shown = {source: kd.run(made_up, source=source, seed=first_seed, **making, **scale) for source in ("impressions", "norms", "layers")}
 shown |= {name: kd.run(duel, how=GENERATORS[name], seed=first_seed, **dueling, **scale) for name in ("dfad", "idle")}
 
@@ -386,6 +395,11 @@ def students(sources, seed, count, epochs, batch_size, learning_rate, making, pa
     return record | right | {"init": kd.datafree.born(one)}
 
 
+def one_of(job, seed):
+    """A duel, or students side by side, with all arguments but the seed in one."""
+    return {"duel": duel, "students": students}[job["trial"]](seed=seed, **{name: value for name, value in job.items() if name != "trial"})
+
+
 def answers_of_teacher(seed, part, **scale):
     """Who of the judged images the teacher itself gets right."""
     _, judged = kd.datafree.pictures_of(scale["dataset"], scale["size"], part)
@@ -403,16 +417,19 @@ def arms_of(table):
     return pd.DataFrame(found)
 
 
-def duels_of(names, seeds, dueling, scale):
-    table = kd.sweep(duel, seeds=seeds, how=[GENERATORS[name] for name in names], **dueling, **scale)
-    return table.assign(arm=[next(name for name in names if GENERATORS[name] == how) for how in table.how])
-
-
-seeds = lesson.seeds(smoke=1, quick=5, full=5)
 few_seeds = lesson.seeds(smoke=1, quick=3, full=3)  # of what only completes the picture
 learning = dict(count=count, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, making=making, part="test")
 offline = kd.sweep(students, seeds=seeds, sources="uniform normal smooth unrelated strokes impressions norms layers real untrained", **learning, **scale)
-played = pd.concat([duels_of(["dfad", "idle"], seeds, dueling, scale), duels_of(["dafl"], few_seeds, dueling, scale)])
+clothes = scale | dict(dataset="fashion_mnist")
+worn_sources = "normal smooth unrelated strokes real"
+beside = [  # three that complete the picture, together, so that no core waits
+    dict(trial="duel", how=GENERATORS["dafl"], **dueling, **scale),
+    dict(trial="duel", how=GENERATORS["dfad"], **dueling, **clothes),
+    dict(trial="students", sources=worn_sources, **learning, **clothes),
+]
+completed = kd.sweep(one_of, seeds=few_seeds, job=beside)
+dafl, worn_duels, worn = (completed[[job == one for job in completed.job]].dropna(axis=1) for one in beside)
+played = pd.concat([played, dafl.assign(arm="dafl")])
 teachers = kd.sweep(answers_of_teacher, seeds=seeds, part="test", **scale).assign(arm="teacher")
 runs = pd.concat([arms_of(offline), played, teachers], ignore_index=True)
 runs["errors"] = [10_000 * (~right).mean() for right in runs.correct]
@@ -509,10 +526,8 @@ kd.judge("11-unrelated-beats-pixel-noise", runs)
 # So take a data set that nobody would draw with a pen. Fashion-MNIST, its own teacher, its own two numbers, the same settings without further tuning; the unrelated images are now the digits. If smoothness was the secret of digits alone, it fails here.
 
 # %%
-clothes = scale | dict(dataset="fashion_mnist")
-worn = kd.sweep(students, seeds=few_seeds, sources="normal smooth unrelated strokes real", **learning, **clothes)
 worn_teachers = kd.sweep(answers_of_teacher, seeds=few_seeds, part="test", **clothes).assign(arm="teacher")
-fashion = pd.concat([arms_of(worn), duels_of(["dfad"], few_seeds, dueling, clothes), worn_teachers], ignore_index=True)
+fashion = pd.concat([arms_of(worn), worn_duels.assign(arm="dfad"), worn_teachers], ignore_index=True)
 fashion["errors"] = [10_000 * (~right).mean() for right in fashion.correct]
 means = {name: frame.groupby("arm").errors.mean() for name, frame in (("mnist", fewer), ("fashion", fashion))}
 arms = ["teacher", "real", "strokes", "smooth", "unrelated", "normal", "dfad"]
