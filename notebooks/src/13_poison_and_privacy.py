@@ -937,6 +937,8 @@ print(f"naive_ten: about {100 / number:.0%} of the members are handed out · no 
 kd.claims.recorded("13")
 
 # %% [markdown]
+# The rates of the two steps are the same as for the small networks, and that is not the same attack: another network is moved further by a step of the same rate, or less far. So read the means of the arms before the contrasts. Where real images with wrong labels turn nearly the whole class by themselves, nothing is left for distilling to add, and what it may still win is quiet: the other classes, in the card on the best rate. And a screen is as good as its threshold: where honest images have long gradients, a threshold that lets ninety-nine in a hundred of them pass lets much else pass, too.
+#
 # ## Exercises
 #
 # ### 1 · The length of each gradient
