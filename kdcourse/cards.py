@@ -143,7 +143,7 @@ class Recorded:
     missing: tuple
 
     def _rows(self):
-        for record in self.records:
+        for record in sorted(self.records, key=lambda record: record["claim"]["kind"] != "primary"):
             published = {arm: f" (published {value})" for arm, value in record["claim"]["published"].items()}
             arms = ", ".join(f"{arm} {number(ours['mean'])}{published.get(arm, '')}" for arm, ours in record["arms"].items())
             measured = [

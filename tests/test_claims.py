@@ -724,6 +724,9 @@ def test_recorded_runs_of_another_profile(home, monkeypatch):
             assert wanted in text
     assert [len(row) for row in shown._repr_markdown_().splitlines()[2:] if row.count("|") != 6] == []
     assert "No run" in str(claims.recorded("02"))
+    explored = {**verdict.record, "claim": {**verdict.record["claim"], "kind": "exploratory", "statement": "Asked."}}
+    rows = str(cards.Recorded("full", (explored, verdict.record), ())).splitlines()[1:]
+    assert [row.startswith("Asked.") for row in rows] == [False, True]  # primary claims first
     assert "No run" in str(claims.recorded("01", "quick"))
     (home / "claims.toml").write_text(LEDGER.replace("greater = 25", "greater = 20"))
     with pytest.raises(ValueError, match="was edited after its record"):
