@@ -2,6 +2,9 @@
 
 import html
 from dataclasses import dataclass
+from pathlib import Path
+
+from kdcourse import lesson
 
 COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"}  # white text on each: contrast above 5
 
@@ -163,3 +166,24 @@ class Recorded:
 
     def __repr__(self) -> str:
         return "\n".join([self._said(), *(" · ".join(row) for row in self._rows())])
+
+
+def recorded(number: str, profile: str = "full", *, results=None, ledger: dict | None = None) -> Recorded:
+    """What the course's recorded runs of another profile say of the claims of lesson `number`, as a table.
+
+    results: the folder with a folder of records a profile, the course's own if not given. Raises ValueError for a corrupt record, and for one of a claim
+    that has been edited since.
+    """
+    from kdcourse import claims  # which shows its verdicts with this module
+
+    ledger = claims.read_ledger() if ledger is None else ledger
+    folder = Path(results or lesson.ROOT / "results") / profile
+    found = [record for record in claims.read_records(folder) if record["claim"]["lesson"] == number]
+    primary = claims.primary_claims(ledger, number)
+    for record in found:
+        name = record["claim"]["id"]
+        if name not in ledger or record["claim_hash"] != claims.claim_hash(ledger[name], primary):
+            raise ValueError(f"claim {name!r} was edited after its record in {folder}; give the changed claim a new id")
+    known = {record["claim"]["id"] for record in found}
+    missing = [claim.id for claim in ledger.values() if claim.lesson == number and claim.id not in known]
+    return Recorded(profile, tuple(found), tuple(missing))

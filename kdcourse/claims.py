@@ -14,7 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from kdcourse import lesson
-from kdcourse.cards import Announcement, Recorded, Verdict
+from kdcourse.cards import Announcement, Verdict
+from kdcourse.cards import (
+    recorded as recorded,  # a table for readers: no part of what lessons compute, nor of their keys
+)
 from kdcourse.inference import bounds, conjunction, decide, estimate, p_above, p_equivalent, seeds_to_decide
 
 PER_EXAMPLE = {"errors": (10_000.0, "errors per 10,000"), "accuracy": (1.0, "accuracy")}
@@ -150,25 +153,6 @@ def announce(number: str, *, ledger: dict[str, Claim] | None = None) -> Announce
     if not found:
         raise ValueError(f"the ledger has no claims of lesson {number!r}; it has {sorted({c.lesson for c in ledger.values()})}")
     return Announcement(found)
-
-
-def recorded(number: str, profile: str = "full", *, results=None, ledger: dict[str, Claim] | None = None) -> Recorded:
-    """What the course's recorded runs of another profile say of the claims of lesson `number`, as a table.
-
-    results: the folder with a folder of records a profile, the course's own if not given. Raises ValueError for a corrupt record, and for one of a claim
-    that has been edited since.
-    """
-    ledger = read_ledger() if ledger is None else ledger
-    folder = Path(results or lesson.ROOT / "results") / profile
-    found = [record for record in read_records(folder) if record["claim"]["lesson"] == number]
-    primary = primary_claims(ledger, number)
-    for record in found:
-        name = record["claim"]["id"]
-        if name not in ledger or record["claim_hash"] != claim_hash(ledger[name], primary):
-            raise ValueError(f"claim {name!r} was edited after its record in {folder}; give the changed claim a new id")
-    known = {record["claim"]["id"] for record in found}
-    missing = [claim.id for claim in ledger.values() if claim.lesson == number and claim.id not in known]
-    return Recorded(profile, tuple(found), tuple(missing))
 
 
 def primary_claims(ledger: dict[str, Claim], number: str) -> int:
