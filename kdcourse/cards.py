@@ -1,4 +1,4 @@
-"""The card a notebook shows for a judged claim, as text and as HTML."""
+"""What a notebook shows of its claims: those to be tested, the card of a judged one, and what was recorded of them in another profile."""
 
 import html
 from dataclasses import dataclass

@@ -15,9 +15,7 @@ import numpy as np
 
 from kdcourse import lesson
 from kdcourse.cards import Announcement, Verdict
-from kdcourse.cards import (
-    recorded as recorded,  # a table for readers: no part of what lessons compute, nor of their keys
-)
+from kdcourse.cards import recorded as recorded  # only shows: lives where no lesson's key looks
 from kdcourse.inference import bounds, conjunction, decide, estimate, p_above, p_equivalent, seeds_to_decide
 
 PER_EXAMPLE = {"errors": (10_000.0, "errors per 10,000"), "accuracy": (1.0, "accuracy")}

@@ -312,7 +312,7 @@ def condense(
     start: images sorted by class, equally many of each, labels `[N]`, or soft `[N,K]` in that order. objective: one of this module's. make: seed → a newborn
     network; every step asks another one, as features of newborn networks suit short budgets (networks in training made worse sets in our pilots).
     batch: real images of each class a step. learn: "images", "labels" or both. render: stored images `[N,…]` → the images that networks see (N or a
-    multiple, class by class), such as `enlarge` of smaller ones or a generator of its latents; the returned set holds what is stored. bounds: where
+    multiple, class by class), such as a generator of its latents, or an enlargement of smaller ones; the returned set holds what is stored. bounds: where
     stored values are kept. augment: see `wobble`; real and synthetic images undergo the same change.
     watch: keep a copy of the set every so many steps (record["history"] `[T,N,…]`, record["watched"] the steps, record["spent"] the seconds).
     Adam with a cosine schedule. Raises ValueError for classes of different size, FloatingPointError when the objective stops being finite.
@@ -363,11 +363,6 @@ def condense(
     record["history"] = torch.stack(record["history"]) if watch else None
     labels = free.softmax(dim=1) if "labels" in learn else given
     return Split(images.detach().cpu(), start.labels if "labels" not in learn else labels.detach().cpu()), record
-
-
-def enlarge(images: torch.Tensor, factor: int = 2) -> torch.Tensor:
-    """Images `[N,C,H,W]` enlarged `factor` times each way, bilinear. factor² smaller images take the place of one: Kim et al. 2022, section 3.2."""
-    return F.interpolate(to_float(images), scale_factor=factor, mode="bilinear", align_corners=False)
 
 
 # ---- where the images come from, and what has to be beaten --------------------------------------------------------------------------------------------

@@ -10,6 +10,13 @@ def said(capsys, call):
     return result, capsys.readouterr().out
 
 
+def hinted(capsys, check, wrong, hint):
+    """A wrong answer is refused, with its own hint."""
+    result, text = said(capsys, lambda: check(wrong))
+    assert not result
+    assert hint in text
+
+
 def refuses_what_is_no_answer(capsys, check):
     """A check of a learner's function tells blanks, an exception, and answers of another kind or shape apart, and accepts none."""
     for stub in (lambda *_: ..., lambda *_: (..., ...), lambda *_: None, lambda *_: torch.zeros(3) + ...):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from answers import refuses_what_is_no_answer, said
+from answers import hinted, refuses_what_is_no_answer
 
 from kdcourse.checks import lesson12
 
@@ -12,12 +12,6 @@ CHECKS = [lesson12.through_the_step, lesson12.gradient_distance, lesson12.kernel
 @pytest.mark.parametrize("check", CHECKS)
 def test_not_filled_in_or_broken(capsys, check):
     refuses_what_is_no_answer(capsys, check)
-
-
-def hinted(capsys, check, wrong, hint):
-    result, text = said(capsys, lambda: check(wrong))
-    assert not result
-    assert hint in text
 
 
 def stepper(after, sign=1):

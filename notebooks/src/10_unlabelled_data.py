@@ -643,13 +643,13 @@ kd.judge("10-what-helps-against-clothes", polluted)
 #
 # ## The same claims with all the images
 #
-# Nine thousand unlabelled images are few, and our networks see them at half their size. The `full` profile takes all 59,000, at 28×28 pixels, with a third layer of convolutions and seven times as many steps. It has three seeds, and nothing was tuned for it: the choices are those of the quick profile. Its recorded runs said:
+# Nine thousand unlabelled images are few, and our networks see them at half their size. The `full` profile takes all 59,000, at 28×28 pixels, with a third layer of convolutions and 3,000 steps where the quick profile has 400. It has three seeds, and nothing was tuned for it: the choices are those of the quick profile. The cell shows its recorded runs, or says that there are none yet:
 
 # %%
 kd.claims.recorded("10")
 
 # %% [markdown]
-# Compare verdict by verdict with the cards above. With more images there is more to learn from the teacher's answers, and a better teacher has fewer errors to pass on; what the two do together is not something to guess.
+# Where there is a table, compare it verdict by verdict with the cards above. With more images there is more to learn from the teacher's answers, and a better teacher has fewer errors to pass on; what the two do together is not something to guess.
 #
 # ## What goes wrong in practice
 #

@@ -150,7 +150,7 @@ kd.plots.show(
 # %% [markdown]
 # Read the small numbers. A classifier has no answer "none of these". It has to call a shoe something, and may be quite sure of it. That is a nuisance elsewhere and our chance here: *any* input gets an answer, and every answer says a little about the function we want to copy.
 #
-# How much it says depends on the row. Where all inputs get nearly the same answer, a student can agree with its teacher and know nothing else. Even then the ten *logits* vary from image to image, which is why students of this lesson match logits ([lesson 04](04_logits.ipynb)) and not softened probabilities: their loss is the mean $|z - v|$ over the classes, as in DFAD, for everyone alike.
+# How much it says depends on the row. Where all inputs get nearly the same answer, a student can agree with its teacher and know nothing else. Even then the ten *logits* vary from image to image, which is why students of this lesson match logits ([lesson 04](04_logits.ipynb)) and not softened probabilities: their loss is the mean $|z - v|$ over the classes, with $z$ the student's logits and $v$ the teacher's, as in DFAD, for everyone alike.
 #
 # ## What a trained network gives away
 #
@@ -164,7 +164,7 @@ kd.plots.show(
 #
 # **Ask for a record.** Lopes et al. (2017) let the owner record more on purpose: statistics of the activations of every layer. We record mean and standard deviation of every unit, class by class, and find images that have them.
 #
-# **Let a generator find images.** One network $G$ turns random numbers $u$ into images. What shall it strive for? With $v$ the teacher's and $z$ the student's logits for a batch of its images, $p$ the teacher's probabilities and $\bar p$ their mean over the batch, it minimises a sum of
+# **Let a generator find images.** One network $G$ turns random numbers $u$ into images. What shall it strive for? With $v$ and $z$ the teacher's and the student's logits for a batch of $N$ of its images and $K$ classes, $p$ the teacher's probabilities and $\bar p$ their mean over the batch, it minimises a sum of
 #
 # $$ \underbrace{-\tfrac{1}{NK}\textstyle\sum |z - v|}_{\text{adversary}} \qquad \underbrace{-\tfrac1N\textstyle\sum \log \max_k p_k}_{\text{one-hot}} \qquad \underbrace{\textstyle\sum_k \bar p_k \log \bar p_k}_{\text{balance}} $$
 #
@@ -349,7 +349,7 @@ for source in ("norms", "layers"):
 #
 # But that comparison needs an honest opponent. Every generator above is built of up-samplings and convolutions: its images are smooth, whatever it has learned, and they have the two numbers of the data. Noise with *independent* pixels has neither excuse. So the free images are here in order of what they know: uniform (nothing), normal (two numbers), smooth (and that neighbours are alike), strokes (and that there was a pen).
 #
-# All students of a seed start from the same weights, take the same number of steps with the same largest learning rate and the same loss, and are judged after the last step. Transfer sets have one size; the generators' students see new images in every step. What is made by gradient descent is dear, so there is less of it, and the rest of those transfer sets are copies moved by a pixel. Students from transfer sets learn side by side, as one network with a channel for each, so that they share the batch order too. Nobody sees a label. The
+# All students of a seed start from the same weights, take the same number of steps with the same largest learning rate and the same loss, and are judged after the last step. Transfer sets have one size. The generators' students see new images in every step, and their learning rate falls along a line from its largest value, where that of the others rises first: a student that warmed up slowly would meet a generator that knows it too well. What is made by gradient descent is dear, so there is less of it, and the rest of those transfer sets are copies moved by a pixel. Students from transfer sets learn side by side, as one network with a channel for each, so that they share the batch order too. Nobody sees a label. The
 # control **untrained** imitates an untrained teacher on real images.
 
 
@@ -664,7 +664,7 @@ kd.judge("11-mean-of-one-leaks", likeness)
 # ## The papers' scale: the full profile
 #
 # LeNet-5 without batch norm at 28 × 28 pixels, a student of half its widths, DFAD's game with batches of 256, three seeds, judged after the last step; the same game in company, where half of each batch of the student are strokes; and next to them free images for as many steps. On Fashion-MNIST the game again, beside its teacher. These runs take the better part of an hour of one core, so they belong to the `full` profile; the cell
-# shows its recorded result. Two things differ from the small networks above: convolutions know themselves which pixels are neighbours, and there are four times as many pixels to be wrong about.
+# shows its recorded result, or says that there is none yet. Two things differ from the small networks above: convolutions know themselves which pixels are neighbours, and there are four times as many pixels to be wrong about.
 
 # %%
 LENET = dict(kind="lenet", size=28, teacher_epochs=8, teacher_rate=5e-3, teacher_count=None)

@@ -54,7 +54,7 @@ kd.claims.announce("12")
 # %% [markdown]
 # ## Ten images
 #
-# Whoever may keep only ten images has two obvious choices: ten real ones, or the mean of each class. The `quick` profile works with images of 14×14 pixels and makes a set in seconds: it shows *that* a technique works, against baselines on equal terms. `full` has the original 28×28 pixels, networks twice as wide and minutes for each set: it asks how near a single core comes to the published numbers, and what it recorded stands at the end of the lesson. Whatever is learned begins with real images and has to beat both obvious choices. The functions below make the sets; the picture shows the two obvious ones.
+# Whoever may keep only ten images has two obvious choices: ten real ones, or the mean of each class. The `quick` profile works with images of 14×14 pixels and makes a set in seconds: it shows *that* a technique works, against baselines on equal terms. `full` has the original 28×28 pixels, networks twice as wide and minutes for each set: it asks how near a single core comes to the published numbers, and what has been recorded of it stands at the end of the lesson. Whatever is learned begins with real images and has to beat both obvious choices. The functions below make the sets; the picture shows the two obvious ones.
 
 # %%
 size = lesson.pick(smoke=14, quick=14, full=28)
@@ -775,7 +775,7 @@ print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(ow
 # %% [markdown]
 # ## What `full` recorded
 #
-# Everything above ran in the `quick` profile, unless you asked for another. The table below was not computed here. It is the record of the `full` profile as the repository keeps it: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines.
+# Everything above ran in the `quick` profile, unless you asked for another. What the cell shows was not computed here. It is the record of the `full` profile as the repository keeps it, or the news that there is none yet: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines.
 
 # %%
 kd.claims.recorded("12")

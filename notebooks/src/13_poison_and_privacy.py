@@ -141,8 +141,7 @@ def classes_of(seed):
 
 
 def poison(seed, arm, images, rate, among, free, known, quiet, crowds, steps, learning_rate, batch, part="test"):
-    """The attacker's images and labels. among: honest images in the same batch. quiet: None, "norm" or "both", the scores he keeps below "
-    "the screens' thresholds."""
+    """The attacker's images and labels. among: honest images in the same batch. quiet: None, "norm" or "both", the scores he keeps below the screens' thresholds."""
     train, _ = kd.condense.pictures("mnist", crowds["size"], part)
     (attacked, target), real = classes_of(seed), train[:10_000]
     chosen = (real.labels == attacked).nonzero().flatten()
