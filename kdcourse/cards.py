@@ -144,7 +144,8 @@ class Recorded:
 
     def _rows(self):
         for record in self.records:
-            arms = ", ".join(f"{arm} {number(ours['mean'])}" for arm, ours in record["arms"].items())
+            published = {arm: f" (published {value})" for arm, value in record["claim"]["published"].items()}
+            arms = ", ".join(f"{arm} {number(ours['mean'])}{published.get(arm, '')}" for arm, ours in record["arms"].items())
             measured = [
                 f"{c['expression']} = {number(c['estimate'])} [{number(c['lower'])}, {number(c['upper'])}] {record['unit']}" for c in record["contrasts"]
             ]

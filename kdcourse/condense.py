@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from kdcourse import data, lesson, training
+from kdcourse import data, lesson, training, unlabelled
 from kdcourse.data import Split, to_float
 from kdcourse.models import initialise, stream, stream_seed
 
@@ -129,11 +129,12 @@ def evaluate(
     augment=None,
     optimizer=None,
     schedule: str = "one_cycle",
+    batch_size: int = 256,
     together: int = 5,
 ) -> torch.Tensor:
     """Train `networks` newborn networks on `condensed` alone, and say which images of `judged` each classifies correctly: bool `[networks, N]`.
 
-    phases: (epochs, learning rate) pairs, one after the other, in batches of up to 256. ConvNets of `width` are trained `together` at a time;
+    phases: (epochs, learning rate) pairs, one after the other, in batches of up to `batch_size`. ConvNets of `width` are trained `together` at a time;
     make: seed → network, for another kind, one at a time. `seed` gives each its own initial weights. augment, optimizer, schedule: as for `fit`.
     Zhao et al.: 20 ConvNets of width 128, SGD with momentum 0.9 and weight decay 5e-4, phases (500, 0.01) and (500, 0.001), schedule "constant".
     """
@@ -149,7 +150,7 @@ def evaluate(
                 condensed,
                 labels_each(),
                 epochs=epochs,
-                batch_size=min(256, len(condensed)),
+                batch_size=min(batch_size, len(condensed)),
                 learning_rate=learning_rate,
                 seed=stream_seed(seed, f"evaluate/{first}/{phase}"),
                 augment=augment,
@@ -177,15 +178,9 @@ def wobble(shift: float = 2.0, turn: float = 15.0, zoom: float = 0.2):
     """
 
     def augment(images, generator, alike: bool = False):
-        count, (height, width) = 1 if alike else len(images), images.shape[2:]
-        drawn = 2 * torch.rand(4, count, generator=generator) - 1
-        angle, factor = math.radians(turn) * drawn[0], torch.exp(math.log(1 + zoom) * drawn[1])
-        across, down = 2 * shift / width * drawn[2], 2 * shift / height * drawn[3]
-        cos, sin = factor * angle.cos(), factor * angle.sin()
-        rows = [torch.stack([cos, -sin, across], dim=1), torch.stack([sin, cos, down], dim=1)]
-        theta = torch.stack(rows, dim=1).to(images.device).expand(len(images), 2, 3)
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-        return F.grid_sample(to_float(images), grid, align_corners=False), None
+        drawn = (2 * torch.rand(4, 1 if alike else len(images), generator=generator) - 1).expand(4, len(images))
+        values = {"turn": turn * drawn[0], "zoom": (1 + zoom) ** drawn[1], "right": shift * drawn[2], "down": shift * drawn[3]}
+        return unlabelled.transform(images, **values), None
 
     return augment
 
@@ -287,50 +282,6 @@ def kernel_regression(network, synthetic, labels, real, ridge: float = 1e-3) -> 
 # ---- the loop that all objectives share -------------------------------------------------------------------------------
 
 
-class Pool:
-    """Networks of different ages that an objective asks in turn: one is drawn, used, trained a little, and at the end of its life replaced by a newborn.
-
-    make: seed → network. longest: the longest life in visits, each network's own is drawn from 0 to `longest`; 0 asks newborns only. A visit
-    ends with `inner` steps of Adam on the synthetic images.
-    """
-
-    def __init__(self, make, *, size: int = 1, longest: int = 0, inner: int = 1, learning_rate: float = 1e-3, seed: int = 0):
-        if min(size, inner) < 1 or longest < 0:
-            raise ValueError(f"a pool of {size} with lives up to {longest} and {inner} inner steps; expected at least 1, 0 and 1")
-        self.make, self.longest, self.inner, self.learning_rate, self.seed = make, longest, inner, learning_rate, seed
-        self.born, self.generator = 0, stream(seed, "pool")
-        self.members = [self._newborn() for _ in range(size)]
-
-    def _newborn(self) -> dict:
-        network = self.make(stream_seed(self.seed, f"pool/{self.born}")).to(lesson.device(), memory_format=torch.channels_last)
-        self.born += 1
-        life = int(torch.randint(self.longest + 1, (), generator=self.generator))
-        return {"network": network, "life": life, "optimiser": None}
-
-    def draw(self) -> nn.Module:
-        self.drawn = int(torch.randint(len(self.members), (), generator=self.generator))
-        return self.members[self.drawn]["network"]
-
-    def grow(self, images, labels) -> None:
-        """The end of a visit: train the network drawn last on `images [N,C,H,W]` and `labels [N,K]`, or replace it."""
-        member = self.members[self.drawn]
-        member["life"] -= 1
-        if member["life"] < 0:
-            self.members[self.drawn] = self._newborn()
-            return
-        network = member["network"]
-        if member["optimiser"] is None:
-            member["optimiser"] = torch.optim.Adam(network.parameters(), lr=self.learning_rate, fused=True)
-        for _ in range(self.inner):
-            member["optimiser"].zero_grad(set_to_none=True)
-            F.cross_entropy(network(images), labels).backward()
-            member["optimiser"].step()
-
-
-def _cosine(optimiser, steps: int):
-    return torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-
-
 def _class_by_class(split: Split, what: str) -> torch.Tensor:
     """The indices of each class's images, `[K, n]`; n is the smallest class's number."""
     if split.labels.ndim != 1:
@@ -344,7 +295,7 @@ def condense(
     real: Split,
     objective,
     *,
-    pool: Pool,
+    make,
     steps: int,
     learning_rate: float,
     seed: int,
@@ -358,7 +309,8 @@ def condense(
 ) -> tuple[Split, dict]:
     """Change the images of `start`, or their labels, until `objective` finds them like the real ones; returns the set and a record.
 
-    start: images sorted by class, equally many of each, labels `[N]`, or soft `[N,K]` in that order. objective: one of this module's.
+    start: images sorted by class, equally many of each, labels `[N]`, or soft `[N,K]` in that order. objective: one of this module's. make: seed → a newborn
+    network; every step asks another one, as features of newborn networks suit short budgets (networks in training made worse sets in our pilots).
     batch: real images of each class a step. learn: "images", "labels" or both. render: stored images `[N,…]` → the images that networks see (N or a
     multiple, class by class), such as `enlarge` of smaller ones or a generator of its latents; the returned set holds what is stored. bounds: where
     stored values are kept. augment: see `wobble`; real and synthetic images undergo the same change.
@@ -378,7 +330,7 @@ def condense(
     groups = [{"params": [images], "lr": learning_rate}] * ("images" in learn)
     groups += [{"params": [free], "lr": label_rate or learning_rate}] * ("labels" in learn)
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    schedule, pixels = _cosine(optimiser, steps), real.images.to(device)
+    schedule, pixels = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps), real.images.to(device)
     generator, started, spent = stream(seed, "condense"), time.perf_counter(), []
     record = {"loss": [], "watched": [], "history": []}
     for step in range(steps + 1):
@@ -396,7 +348,7 @@ def condense(
         if augment is not None:
             both, _ = augment(torch.cat([truth, shown]), generator, alike=True)
             truth, ours = both[: len(truth)].detach(), both[len(truth) :]
-        network = pool.draw()
+        network = make(stream_seed(seed, f"pool/{step}")).to(device, memory_format=torch.channels_last)
         value = objective(network, *(t.unflatten(0, (classes, -1)) for t in (ours, labels, truth)))
         record["loss"].append(value.item())
         if not math.isfinite(record["loss"][-1]):
@@ -407,7 +359,6 @@ def condense(
         schedule.step()
         if bounds is not None:
             images.data.clamp_(*bounds)
-        pool.grow(ours.detach(), labels.detach())
     record |= {"seconds": time.perf_counter() - started, "spent": spent}
     record["history"] = torch.stack(record["history"]) if watch else None
     labels = free.softmax(dim=1) if "labels" in learn else given

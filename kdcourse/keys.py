@@ -28,6 +28,8 @@ NUMERIC = (
     "datafree",
     "condense",
     "unrolled",
+    "poison",
+    "privacy",
 )
 TEACHERS = Path("data") / "teachers"
 _PACKAGE = __name__.split(".")[0]

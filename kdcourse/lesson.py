@@ -5,6 +5,7 @@ import json
 import os
 import platform
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -105,13 +106,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KDCOURSE_CACHE") or Path.home() / ".cache" / "kdcourse" / "trials")
 
 
+@cache
+def _cpu_flags() -> frozenset:
+    """As the kernel lists them: read once, as games of small networks ask for the dtype in every step."""
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+    except (OSError, IndexError):
+        return frozenset()
+
+
 def cpu_features() -> list[str]:
     """The instruction sets of this CPU that change how fast (not what) the course computes."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
-    except (OSError, IndexError):
-        flags = set()
-    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    return [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in _cpu_flags()]
 
 
 def device() -> torch.device:

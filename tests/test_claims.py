@@ -720,7 +720,7 @@ def test_recorded_runs_of_another_profile(home, monkeypatch):
     shown = claims.recorded("01")
     part = verdict.record["contrasts"][0]
     for text in (str(shown), shown._repr_markdown_()):
-        for wanted in ("REPRODUCED", cards.number(part["estimate"]), cards.number(part["lower"]), "hard", "01-keeps-most", "profile full"):
+        for wanted in ("REPRODUCED", cards.number(part["estimate"]), cards.number(part["lower"]), "(published 146)", "01-keeps-most", "profile full"):
             assert wanted in text
     assert [len(row) for row in shown._repr_markdown_().splitlines()[2:] if row.count("|") != 6] == []
     assert "No run" in str(claims.recorded("02"))

@@ -12,7 +12,9 @@ from kdcourse.checks import (
     lesson08,
     lesson09,
     lesson10,
+    lesson11,
     lesson12,
+    lesson13,
 )
 from kdcourse.checks.compare import compare
 
@@ -29,5 +31,7 @@ __all__ = [
     "lesson08",
     "lesson09",
     "lesson10",
+    "lesson11",
     "lesson12",
+    "lesson13",
 ]
