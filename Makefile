@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SITE := $(VENV)/.site
+BROWSER := $(VENV)/.browser
 
-.PHONY: help course test lab build record bench report doctor clean
+.PHONY: help course test lab build record bench report site slides browser dist-workshop doctor clean
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
 
 course: $(READY)  ## run every lesson (quick profile) into build/, end with the verdicts and build/report.html
 	$(BIN)/kdcourse run
@@ -38,6 +40,19 @@ bench: $(READY)  ## measure the training loop against a textbook loop on this ma
 report: $(READY)  ## rebuild build/report.html from the records in results/
 	$(BIN)/kdcourse report
 
+site: $(SITE)  ## build the site from the stored notebooks into build/site, without a network
+	$(BIN)/kdcourse site
+
+slides: $(SITE)  ## slides of every lesson into build/slides, without a network
+	$(BIN)/kdcourse slides
+
+browser: $(BROWSER)  ## try JupyterLab and the site in a real browser; screenshots in build/browser
+	$(BIN)/kdcourse site
+	$(BIN)/python -m pytest tests/browser
+
+dist-workshop: $(READY)  ## one zip with everything a room without network needs, in build/
+	$(BIN)/kdcourse dist-workshop
+
 doctor: $(READY)  ## check this machine and this installation
 	$(BIN)/kdcourse doctor
 
@@ -53,4 +68,15 @@ $(READY): pyproject.toml
 	  { echo "no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
 	{ $(BIN)/python -m pip install --quiet uv && $(BIN)/python -m uv pip install --compile-bytecode --python $(BIN)/python -e '.[test]'; } || \
 	  $(BIN)/python -m pip install -e '.[test]'
+	@touch $@
+
+$(SITE): $(READY)
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[site]' || $(BIN)/python -m pip install -e '.[site]'
+	@touch $@
+
+# The browser is the system's Chromium; where there is none and we may install packages, we do.
+$(BROWSER): $(SITE)
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[browser]' || $(BIN)/python -m pip install -e '.[browser]'
+	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	  { echo "no Chromium found; install it (on Debian and Ubuntu: sudo apt install chromium), then: make browser" >&2; exit 1; }
 	@touch $@
