@@ -15,6 +15,7 @@ from kdcourse import claims, lesson, notebooks
 FOLDER = lesson.ROOT / "docs" / "techniques"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 LEDGER = claims.read_ledger()
+LESSONS = {source.number for source in notebooks.lessons()}
 TERMS = tomllib.loads((lesson.ROOT / "docs" / "glossary.toml").read_text(encoding="utf-8"))["term"]
 FIELDS = ["title", "lesson", "paper", "claims", "api", "see"]
 HEADINGS = ["Idea", "Formula", "In code", "When to use it", "What it costs", "What goes wrong"]
@@ -62,7 +63,7 @@ def test_the_front_matter_is_complete(stem):
     assert list(head) == FIELDS
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", stem)
     assert isinstance(head["lesson"], str)
-    assert head["lesson"] in {source.number for source in notebooks.lessons()}
+    assert head["lesson"] in LESSONS
     for name in ("title", "paper"):
         assert isinstance(head[name], str)
         assert head[name].strip()
