@@ -21,7 +21,7 @@ FIELDS = ["title", "lesson", "paper", "claims", "api", "see"]
 HEADINGS = ["Idea", "Formula", "In code", "When to use it", "What it costs", "What goes wrong"]
 # Claims of another lesson, named on purpose: they test the same technique from another side.
 ELSEWHERE = {
-    "soft-targets": {"00-soft-beats-labels", "00-swapped-flatters", "00-not-frozen", "06-convolutions-imitate-attention"},
+    "soft-targets": {"00-soft-beats-labels", "00-swapped-flatters", "00-not-frozen", "06-convolutions-imitate-attention", "06-own-kind"},
     "negative-controls": {"04-controls-fail", "09-five-teach-more-than-one"},
 }
 
