@@ -95,9 +95,18 @@ def read(path) -> Handed:
     except Exception as problem:  # json, nbformat and its schema each have their own
         raise ValueError(f"{path} is not a readable notebook: {str(problem).splitlines()[0][:200]}") from problem
     bundles = [o.data[project.BUNDLE] for cell in notebook.cells for o in cell.get("outputs", []) if project.BUNDLE in o.get("data", {})]
-    bundle = bundles[-1] if bundles and {"ledger", "log", "records", "profile", "first_seed", "project"} <= set(bundles[-1]) else {}
-    records = [record for record in bundle.get("records", []) if isinstance(record, dict) and "claim" in record]
-    return Handed(path, notebook.cells, bundle, _ledger(bundle.get("ledger", "")), records)
+    bundle = bundles[-1] if bundles and _whole(bundles[-1]) else {}
+    return Handed(path, notebook.cells, bundle, _ledger(bundle.get("ledger", "")), bundle.get("records", []))
+
+
+def _whole(bundle) -> bool:
+    """Whether a bundle has the parts that `project.hand_in` writes, of the types that it writes."""
+    types = {"ledger": str, "log": list, "records": list, "profile": str, "first_seed": int, "project": str}
+    if not isinstance(bundle, dict) or any(type(bundle.get(name)) is not kind for name, kind in types.items()):
+        return False
+    events = {"claim": {"claims"}, "pilot": {"seeds", "grid", "runs", "part"}, "study": {"seeds", "roles", "data"}, "runs": {"runs"}}
+    entries = all(isinstance(e, dict) and {"time", "event"} <= set(e) and events.get(e["event"], {""}) <= set(e) for e in bundle["log"])
+    return entries and all(isinstance(r, dict) and {"claim", "verdict", "runs", "claim_hash"} <= set(r) and {"id", "kind", "paired", "metric"} <= set(r["claim"]) for r in bundle["records"])
 
 
 def _ledger(text: str) -> dict | str:
