@@ -1,11 +1,10 @@
-"""`kdcourse check-project`: reads an executed project notebook and says, point by point of docs/project.md, what holds, what does not, and what needs a reader.
+"""Reads an executed project notebook and says, point by point of docs/project.md, what holds, what does not, and what needs a reader.
 
 Everything is recomputed from what `project.hand_in()` left in the notebook: the ledger, the log and the records with every run's answers. Nothing is executed.
 """
 
 import ast
 import datetime
-import json
 import re
 import subprocess
 import tempfile
@@ -156,7 +155,7 @@ def _claim(handed: Handed):
     if broken or times != sorted(times):
         yield Finding("claim", 0, False, f"the log was edited: line {broken[0] if broken else '?'} does not follow from the one before", "run the study again from an empty results folder")
     yield Finding(
-        "claim", 0, None, f"code of the claim: {_code(handed)}. A log can be begun anew; only a code that others saw before the runs shows that it was not{_git(handed)}", ""
+        "claim", 0, None, f"code of the claim: {code(handed)}. A log can be begun anew; only a code that others saw before the runs shows that it was not{_git(handed)}", ""
     )
 
 
@@ -181,7 +180,7 @@ def _unchanged(handed: Handed, records: list[dict]) -> Finding:
     return Finding("claim", 2, True, "the claim in the ledger, in its registration and in the record is the same")
 
 
-def _code(handed: Handed) -> str:
+def code(handed: Handed) -> str:
     registered = handed.log("claim") if handed.bundle else []
     return project.code(registered[0]["claims"]) if registered else "none"
 
@@ -213,7 +212,7 @@ def _pilot(handed: Handed):
     yield Finding("pilot", 1, apart, "seeds of the study are not those of the pilot" if apart else "the study has no seeds of its own", "seeds of a study lie below 9000")
     tries = {arm: sum(run["arm"] == arm for entry in arms for run in entry["runs"]) for arm in (study[-1]["roles"] if study else {})}
     equal = len(set(tries.values())) == 1 and 0 not in tries.values()
-    yield Finding("pilot", 1, equal, f"pilot runs of each arm: {_listed(tries)}", "give every arm, the control too, the same tries")
+    yield Finding("pilot", 1, equal, f"pilot runs of each arm: {listed(tries)}", "give every arm, the control too, the same tries")
     if peeked := _peeks(handed):
         yield Finding("pilot", 0, None, f"before the study, {peeked} reads test images: a reader should see for what", "only the study looks at test images")
 
@@ -270,7 +269,7 @@ def _study(handed: Handed):
     logged = [run for entry in handed.log("runs") for run in entry["runs"]]
     steps = {arm: sorted({run.get("steps") for run in logged if run["arm"] == arm}) for arm in {run["arm"] for run in logged}}
     equal = bool(logged) and len({tuple(s) for s in steps.values()}) == 1 and not _disagree(logged, records)
-    said = _disagree(logged, records) or f"steps of each arm: {_listed({arm: '/'.join(map(str, s)) for arm, s in sorted(steps.items())})}"
+    said = _disagree(logged, records) or f"steps of each arm: {listed({arm: '/'.join(map(str, s)) for arm, s in sorted(steps.items())})}"
     yield Finding("study", 1, equal, said, "give all arms the same images and epochs")
     if len(handed.log("study")) > 1:
         yield Finding("study", 0, None, f"the study was run with {len(handed.log('study'))} different settings; the last one is judged", "say in section 12 why, and what the others gave")
@@ -431,88 +430,5 @@ def _calls(cell, name: str) -> bool:
     return any(getattr(f, "attr", getattr(f, "id", None)) == name for f in called)
 
 
-def _listed(counts: dict) -> str:
+def listed(counts: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in counts.items()) or "none"
-
-
-# ---- the report ----
-
-
-def summary(path, findings: list[Finding]) -> dict:
-    """A notebook's findings as plain JSON types, with its points: by row, of the checks, and left to a reader."""
-    handed = read(path)
-    rows = {}
-    for name, (title, of, reader) in ROWS.items():
-        mine = [f for f in findings if f.row == name]
-        points = sum(f.points for f in mine if f.holds)
-        unclear = sum(f.points for f in mine if f.holds is None)
-        lines = [{"mark": mark(f), "points": f.points, "said": f.said, **({"do": f.do} if not f.holds and f.do else {})} for f in mine]
-        rows[name] = {"title": title, "points": points, "of": of, "reader": reader + unclear, "findings": lines}
-    return {
-        "notebook": str(path),
-        "code": _code(handed),
-        "verdicts": {r["claim"]["id"]: r["verdict"] for r in handed.primary()},
-        "points": sum(row["points"] for row in rows.values()),
-        "of": sum(row["of"] for row in rows.values()),
-        "reader": sum(row["reader"] for row in rows.values()),
-        "rows": rows,
-    }
-
-
-def mark(finding: Finding) -> str:
-    return {True: "✓", False: "✗", None: "?"}[finding.holds]
-
-
-def report(found: dict) -> str:
-    """The summary of one notebook as text: a line a finding, what to do under those that do not hold."""
-    if "problem" in found:
-        return f"{found['notebook']}\n  ✗ {found['problem']}"
-    lines = [f"{found['notebook']} · code {found['code']} · {_listed(found['verdicts']) if found['verdicts'] else 'no verdict'}"]
-    for row in found["rows"].values():
-        reader = f", and {row['reader']} from a reader" if row["reader"] else ""
-        lines.append(f"{row['title']}: {row['points']} of {row['of']}{reader}")
-        for line in row["findings"]:
-            lines.append(f"  {line['mark']} {line['said']}" + (f"  [{line['points']}]" if line["points"] else ""))
-            lines += [f"      → {line['do']}"] if "do" in line else []
-    return "\n".join([*lines, f"{found['points']} of {found['of']} points by these checks; {found['reader']} more are for a reader to give (docs/project.md)"])
-
-
-def _twins(paths: list) -> dict[str, str]:
-    """Notebooks that hold the same log, second for second: path → the one that came first."""
-    first, twins = {}, {}
-    for path in paths:
-        try:
-            log = read(path).bundle.get("log")
-        except ValueError:
-            continue
-        if log:
-            earlier = first.setdefault(json.dumps(log, sort_keys=True), str(path))
-            twins |= {str(path): earlier} if earlier != str(path) else {}
-    return twins
-
-
-def main(options, root) -> int:
-    """`kdcourse check-project`: the report of each notebook; 0 when nothing is wrong, 1 when something is."""
-    paths = options.notebooks or [Path(root) / "work" / "project.ipynb"]
-    found = []
-    for path in paths:
-        try:
-            found.append(summary(path, check(path)))
-        except ValueError as problem:
-            if len(paths) == 1:
-                raise
-            found.append({"notebook": str(path), "problem": str(problem), "points": 0, "of": sum(of for _, of, _ in ROWS.values())})
-    for path, earlier in _twins(paths).items():
-        next(entry for entry in found if entry["notebook"] == path)["same_runs_as"] = earlier
-    if options.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
-    else:
-        print("\n\n".join(report(entry) + (f"\nThe same log, second for second, as {entry['same_runs_as']}" if "same_runs_as" in entry else "") for entry in found))
-    wrong = any("problem" in entry or any(line["mark"] == "✗" for row in entry["rows"].values() for line in row["findings"]) for entry in found)
-    return 1 if wrong else 0
-
-
-def add_arguments(parser) -> None:
-    """The options of `kdcourse check-project`."""
-    parser.add_argument("notebooks", nargs="*", help="executed project notebooks (work/project.ipynb)")
-    parser.add_argument("--json", action="store_true", help="for a gradebook: one entry a notebook, points by row")

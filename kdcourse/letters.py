@@ -30,7 +30,7 @@ BODY = 64  # of them, the longer side of the glyph
 CHUNK = 1000
 
 
-def make(seed: int = 0, train: int = 8000, validation: int = 2000, test: int = 2000) -> dict[str, np.ndarray]:
+def make(seed: int = 0, train: int = 8000, validation: int = 2000, test: int = 10_000) -> dict[str, np.ndarray]:
     """Warped letters as the arrays of an .npz file: uint8 images `[N,28,28]`, light on dark, with labels and the names of the classes.
 
     The last `validation` training images are of fonts that the others are not of, and so are the test images: `kd.hold_out(split, 2000)` gives the first.

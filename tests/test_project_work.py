@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdcourse import claims, cli, grading, lesson, project, study
+from kdcourse import check_project, claims, cli, grading, lesson, project, study
 
 SOURCE = lesson.ROOT / "notebooks" / "project"
 ARMS = {"labels": "hard", "distilled": "soft", "shuffled": "control"}
@@ -60,7 +60,7 @@ def run_all(monkeypatch, profile="quick", seeds=5):
     project.pilot(trial, seeds=[9000, 9001], arm=list(ARMS), learning_rate=[1e-3, 5e-3])
     project.register()
     runs = project.run_study(trial, seeds=range(seeds), roles=ARMS, data="tiny", learning_rate=5e-3)
-    verdict = claims.judge("solution-teacher-of-letters", runs, ledger=project.read_claims())
+    verdict = claims.judge("solution-unseen-fonts", runs, ledger=project.read_claims())
     shown = []
     monkeypatch.setattr(project, "display", lambda data, raw: shown.append(data))
     project.hand_in()
@@ -116,9 +116,9 @@ def wrong(path, row=None):
 def test_an_honest_project_has_every_point_of_the_checks(honest, capsys):
     path, _ = honest
     assert wrong(path) == ""
-    found = grading.summary(path, grading.check(path))
+    found = check_project.summary(path, grading.check(path))
     assert found["points"] == found["of"] == sum(of for _, of, _ in grading.ROWS.values())
-    assert found["verdicts"] == {"solution-teacher-of-letters": "REPRODUCED"}
+    assert found["verdicts"] == {"solution-unseen-fonts": "REPRODUCED"}
     assert cli.main(["check-project", str(path)]) == 0
     assert "REPRODUCED" in capsys.readouterr().out
 
@@ -234,7 +234,7 @@ def test_an_empty_notebook_and_the_untouched_template_have_no_point(work):
         cell.execution_count = number
     nbformat.write(pretended, work / "pretended.ipynb")
     for name in ("empty", "project", "pretended"):
-        found = grading.summary(work / f"{name}.ipynb", grading.check(work / f"{name}.ipynb"))
+        found = check_project.summary(work / f"{name}.ipynb", grading.check(work / f"{name}.ipynb"))
         assert found["points"] == 0, name
 
 
@@ -508,9 +508,9 @@ def test_a_bundle_of_junk_is_read_without_falling_over(honest, junk):
     _, change = honest
     path = change(lambda notebook: bundle_of(notebook).update(junk))
     assert wrong(path)
-    found = grading.summary(path, grading.check(path))
+    found = check_project.summary(path, grading.check(path))
     assert found["points"] < found["of"]
-    assert grading.report(found)
+    assert check_project.report(found)
 
 
 def test_thirty_at_once_as_json(honest, work, capsys):

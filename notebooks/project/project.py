@@ -75,6 +75,7 @@ for row, name in enumerate(whole.classes):
         axis.imshow(train.images[index, 0])
     for axis in axes[row]:
         axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
     axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
 figure.suptitle(...)  # one message: what is hard about these images
 kd.plots.show(figure, ...)  # for those who cannot see it: what is drawn and how to read it
