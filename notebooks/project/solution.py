@@ -202,9 +202,9 @@ kd.judge("solution-unseen-fonts", runs, ledger=project.read_claims())
 # %% [markdown]
 # ## 11 · What this does not show
 #
-# It does not show that distillation helps readers of real handwriting: these letters are drawn, and their bends come from one program. It does not show that the *fonts* have anything to do with it: there is no arm that is judged on the training fonts, so the same gain might be
-# there without any change of font. The teacher sees moved images and its students do not; a part of the gain may be that augmentation, handed on through the targets. A student from labels with moved images is missing. The control
-# excludes that softness or knowledge of classes is enough. It does not exclude that the teacher's answers merely mark images that are hard. The interval covers other seeds and other images, not other fonts: five are few. And it is one student, one teacher, one budget of ten epochs: with more epochs the order may change.
+# It does not show that distillation helps readers of real handwriting: these letters are drawn, and their bends come from one program. It does not show that the *fonts* have anything to do with it: there is no arm that is judged on the training fonts, so the same difference might be
+# there without any change of font. The teacher sees moved images and its students do not; a part of any gain may be that augmentation, handed on through the targets. A student from labels with moved images is missing. The control
+# excludes, if its contrast holds, that softness or knowledge of classes is enough. It does not exclude that the teacher's answers merely mark images that are hard. The interval covers other seeds and other images, not other fonts: five are few. And it is one student, one teacher, one budget of ten epochs: with more epochs the order may change.
 #
 # ## 12 · In one paragraph
 #
