@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report
+from kdcourse import check_project, doctor, execution, lesson, notebooks, own_images, power_page, project, report
 from kdcourse.study import ALLOCATOR
 
 
@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
     made.add_argument("--no-browser", action="store_true")
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
+    made = command("project", project.main, "put the wrap-up project's notebook and ledger into work/", lessons=False)
+    made.add_argument("--solution", action="store_true", help="a worked example instead")
+    check_project.add_arguments(command("check-project", check_project.main, "what of a project's notebook holds, point by point of the rubric", lessons=False))
+    own_images.add_arguments(command("import-images", own_images.main, "make a data set of your own images, KMNIST or drawn letters", lessons=False))
     return parser
 
 
