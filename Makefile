@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := $(VENV)/.site
 BROWSER := $(VENV)/.browser
 
-.PHONY: help course test lab build record bench report site slides browser dist-workshop doctor clean
+.PHONY: help course test lab build record bench report site slides browser schedule prefetch dist-workshop doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -49,6 +49,12 @@ slides: $(SITE)  ## slides of every lesson into build/slides, without a network
 browser: $(BROWSER)  ## try JupyterLab and the site in a real browser; screenshots in build/browser
 	$(BIN)/kdcourse site
 	$(BIN)/python -m pytest tests/browser
+
+schedule: $(READY)  ## timetables for a half-day, a day and three days, from measured and declared minutes
+	$(BIN)/kdcourse schedule
+
+prefetch: $(READY)  ## the evening before: run what a room without network will need, so that lessons answer at once
+	$(BIN)/kdcourse prefetch
 
 dist-workshop: $(READY)  ## one zip with everything a room without network needs, in build/
 	$(BIN)/kdcourse dist-workshop

@@ -1,4 +1,4 @@
-"""The `kdcourse` command: run, build, report, doctor, lab."""
+"""The `kdcourse` command."""
 
 import argparse
 import os
@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report
+from kdcourse import doctor, execution, lesson, notebooks, power_page, report, schedule
 from kdcourse.study import ALLOCATOR
 
 
@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
     made.add_argument("--no-browser", action="store_true")
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
+    made = command("schedule", schedule.command, "a timetable for teaching: half-day, one-day, three-day or your own", lessons=False)
+    schedule.add_arguments(made)
     return parser
 
 
