@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report, schedule
+from kdcourse import doctor, execution, lesson, notebooks, power_page, prefetch, report, schedule
 from kdcourse.study import ALLOCATOR
 
 
@@ -66,6 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
     made = command("schedule", schedule.command, "a timetable for teaching: half-day, one-day, three-day or your own", lessons=False)
     schedule.add_arguments(made)
+    made = command(
+        "prefetch",
+        lambda options, root: prefetch.command(options, root, _each),
+        "the evening before: run and keep what a room without network will need",
+    )
+    prefetch.add_arguments(made)
     return parser
 
 
