@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, prefetch, report, schedule
+from kdcourse import doctor, execution, lesson, notebooks, power_page, prefetch, report, schedule, workshop
 from kdcourse.study import ALLOCATOR
 
 
@@ -72,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         "the evening before: run and keep what a room without network will need",
     )
     prefetch.add_arguments(made)
+    made = command("dist-workshop", workshop.command, "one zip that a learner unpacks and runs, in build/", lessons=False)
+    workshop.add_arguments(made)
     return parser
 
 
@@ -127,6 +129,7 @@ def _end(failed: list[str], chosen) -> int:
 
 def build(options, root) -> int:
     """Make notebooks from sources; with --check or --stale, see that the committed ones still hold."""
+    workshop.refuse_in_copy(root)
     if options.check:
         chosen = notebooks.lessons(options.lessons, root)
         problems = [problem for source in chosen for problem in notebooks.check(source, root)]

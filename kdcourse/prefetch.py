@@ -22,7 +22,6 @@ import torch
 from kdcourse import data, doctor, execution, keys, lesson, notebooks, study
 
 LISTS = "prefetched"  # the folder of those lists, in the trial cache; in a workshop copy beside the teachers
-LEFT_OUT = "solution-left-out"  # the tag of a solution's place in a workshop copy
 FIRST_USE = ("matplotlib.font_manager", "torchvision", "pandas", "scipy.stats", "papermill", "jupyterlab")
 
 
@@ -73,7 +72,7 @@ def watch(path) -> None:
 
 def learners_key(source, root=None) -> str:
     """sha256 of what decides which trials a learner's notebook asks for; the same with and without the solutions' cells."""
-    mine = [cell.source for cell in source.cells if cell.cell_type == "code" and not {"solution", LEFT_OUT} & set(notebooks.tags(cell))]
+    mine = [cell.source for cell in source.cells if cell.cell_type == "code" and not {"solution", notebooks.LEFT_OUT} & set(notebooks.tags(cell))]
     return keys.lesson_key(mine, root or lesson.ROOT)
 
 
@@ -99,13 +98,21 @@ def _read_lists(number: str, profile: str) -> list[dict]:
     return found
 
 
+def _current_list(source, profile: str, root) -> dict | None:
+    key = learners_key(source, root)
+    return next((one for one in _read_lists(source.number, profile) if one["key"] == key), None)
+
+
+def list_of(source, profile: str = "quick", root=None) -> bytes:
+    """The list of a lesson's trials as a file's content; the lesson was prefetched."""
+    return (json.dumps(_current_list(source, profile, root), indent=1) + "\n").encode()
+
+
 def status(source, profile: str = "quick", root=None) -> Status:
     """Whether every run of a lesson is at hand and whole, and if not, why; executes nothing."""
-    lists = _read_lists(source.number, profile)
-    if not lists:
+    if not _read_lists(source.number, profile):
         return Status(source.number, (), "not prefetched yet")
-    key = learners_key(source, root)
-    found = next((one for one in lists if one["key"] == key), None)
+    found = _current_list(source, profile, root)
     if found is None:
         return Status(source.number, (), "its code or its data changed since it was prefetched")
     trials = tuple((name, recipe, trial_file(name, recipe, profile)) for name, recipe in found["trials"])
