@@ -83,6 +83,6 @@ $(SITE): $(READY)
 # The browser is the system's Chromium; where there is none and we may install packages, we do.
 $(BROWSER): $(SITE)
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[browser]' || $(BIN)/python -m pip install -e '.[browser]'
-	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "no Chromium found; install it (on Debian and Ubuntu: sudo apt install chromium), then: make browser" >&2; exit 1; }
 	@touch $@

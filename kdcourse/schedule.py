@@ -7,6 +7,7 @@ is measured: the seconds of each lesson's runs (results/quick). The rest is arit
 import functools
 import math
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -367,7 +368,8 @@ def text(schedule: Schedule) -> str:
         lines += ["", _headline(schedule, position), ""]
         lines += [f"  {_time(row.start)} – {_time(row.end)}  {row.minutes:>3} min  {row.what}" for row in rows]
     why = [f"  {names}: {reason}" for names, reason in schedule.why.items()]
-    return "\n".join([*lines, "", *(["Why these lessons:", *why, ""] if why else []), *schedule.notes]).strip() + "\n"
+    notes = [textwrap.fill(note, 100, initial_indent="* ", subsequent_indent="  ") for note in schedule.notes]
+    return "\n".join([*lines, "", *(["Why these lessons:", *why, ""] if why else []), *notes]).strip() + "\n"
 
 
 def as_markdown(schedule: Schedule) -> str:

@@ -219,6 +219,6 @@ def test_the_command_prints_plain_text_and_markdown(course, capsys):
     assert sum(int(row[-1]) for row in rows) == 210
     assert rows[0][:2] == ("13", "30")
     assert rows[-1][2:4] == ("17", "00")
-    assert max(map(len, said.splitlines()[:30])) <= 100
+    assert max(map(len, said.splitlines())) <= 100, "it can be printed"
     assert cli.main(["schedule", "half-day", "--markdown"]) == 0
     assert len(TABLE.findall(capsys.readouterr().out)) == len(rows)
