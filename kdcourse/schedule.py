@@ -310,7 +310,7 @@ def _notes(days, lessons, prefetched: bool, slower: float, root) -> list[str]:
     taken = (
         f"The runs count nothing here: `kdcourse prefetch` made them the evening before. Without it learners wait: {basis}."
         if prefetched
-        else f"The runs are {basis}. Nobody talks meanwhile here; after `kdcourse prefetch` the evening before they take seconds, and most of these minutes are yours."
+        else f"The runs are {basis}. Nobody talks meanwhile here; after `kdcourse prefetch` the evening before, finished runs are only recalled, and most of these minutes are yours."
     )
     if assumed := [n for n in numbers if measured(n, root) is None]:
         taken += f" Not recorded, so {UNMEASURED // 60} minutes assumed: {', '.join(assumed)}."

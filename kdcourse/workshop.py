@@ -68,19 +68,19 @@ def without_solutions(text: str) -> str:
     return jupytext.writes(notebook, fmt="py:percent")
 
 
-def kept_runs(root) -> tuple[dict[str, bytes], list[str], list[str]]:
-    """(files, numbers of the lessons they make ready, numbers of the others) of the finished quick runs on this machine.
+def kept_runs(root, profile: str = "quick") -> tuple[dict[str, bytes], list[str], list[str]]:
+    """(files, numbers of the lessons they make ready, numbers of the others) of the finished runs of a profile on this machine.
 
     They become shipped trials, as the teachers are: found by what they compute, whatever the machine's dtype or torch version. ValueError where no lesson is ready.
     """
     files, ready, waiting = {}, [], []
     for source in notebooks.lessons(root=root):
-        state = prefetch.status(source, "quick", root)
+        state = prefetch.status(source, profile, root)
         (ready if state.ready else waiting).append(source.number)
         if state.ready:
             folder = keys.TEACHERS.as_posix()
             files |= {f"{folder}/{name}-{recipe[:32]}.safetensors": file.read_bytes() for name, recipe, file in state.trials}
-            files[f"{folder}/{prefetch.LISTS}/{prefetch.list_name(source.number, 'quick')}"] = prefetch.list_of(source, "quick", root)
+            files[f"{folder}/{prefetch.LISTS}/{prefetch.list_name(source.number, profile)}"] = prefetch.list_of(source, profile, root)
     if not ready:
         raise ValueError("--with-cache: no lesson was prefetched on this machine; run: kdcourse prefetch")
     return files, ready, waiting
