@@ -27,33 +27,22 @@ PROJECT = 60  # minutes of a wrap-up project, at the least; it takes what its da
 
 FRONT_MATTER = re.compile(r"---\nminutes: \{talk: (\d+), exercises: \[(\d*(?:, *\d+)*)\]\}\n---\n")
 
+_FIRST = {
+    "00": "what can go wrong, and how a claim is read: everything later needs it",
+    "01": "the idea itself, with its controls",
+    "03": "the one setting everybody has to choose",
+}
+_DISPUTES = {
+    "05": "a dispute between papers, and how seeds and definitions settle it",
+    "06": "what else of a teacher can be matched, and when it pays",
+    "09": "many teachers into one network, which is where distillation began",
+}
 # Which lessons, and why; the times follow. A day is (hours, lessons), "project" for the wrap-up project.
 PATHS = {
-    "half-day": {
-        "days": [(3.5, ("00", "01", "03"))],
-        "why": {
-            "00": "what can go wrong, and how a claim is read: everything later needs it",
-            "01": "the idea itself, with its controls",
-            "03": "the one setting everybody has to choose",
-        },
-    },
-    "one-day": {
-        "days": [(8, ("00", "01", "03", "05", "06", "09"))],
-        "why": {
-            "00": "what can go wrong, and how a claim is read: everything later needs it",
-            "01": "the idea itself, with its controls",
-            "03": "the one setting everybody has to choose",
-            "05": "a dispute between papers, and how seeds and definitions settle it",
-            "06": "what else of a teacher can be matched, and when it pays",
-            "09": "ensembles into one network: what is asked for most at work",
-        },
-    },
+    "half-day": {"days": [(3.5, tuple(_FIRST))], "why": _FIRST},
+    "one-day": {"days": [(8, (*_FIRST, *_DISPUTES))], "why": _FIRST | _DISPUTES},
     "three-day": {
-        "days": [
-            (7, ("00", "01", "02", "03", "04")),
-            (7, ("05", "06", "07", "08", "09")),
-            (8, ("10", "11", "12", "13", "project")),
-        ],
+        "days": [(7, ("00", "01", "02", "03", "04")), (7, ("05", "06", "07", "08", "09")), (8, ("10", "11", "12", "13", "project"))],
         "why": {
             "00–04": "the first day: soft targets from every side, in the order in which they build on each other",
             "05–09": "the second day: disputes and variants, each of which needs the first day only",
