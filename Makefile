@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := $(VENV)/.site
 BROWSER := $(VENV)/.browser
 
-.PHONY: help course test lab build record bench report site slides browser dist-workshop doctor clean
+.PHONY: help course test lab build record bench report site slides browser schedule prefetch dist-workshop doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -50,6 +50,12 @@ browser: $(BROWSER)  ## try JupyterLab and the site in a real browser; screensho
 	$(BIN)/kdcourse site
 	$(BIN)/python -m pytest tests/browser
 
+schedule: $(READY)  ## timetables for a half-day, a day and three days, from measured and declared minutes
+	$(BIN)/kdcourse schedule
+
+prefetch: $(READY)  ## the evening before: run what a room without network will need, so that lessons answer at once
+	$(BIN)/kdcourse prefetch
+
 dist-workshop: $(READY)  ## one zip with everything a room without network needs, in build/
 	$(BIN)/kdcourse dist-workshop
 
@@ -77,6 +83,6 @@ $(SITE): $(READY)
 # The browser is the system's Chromium; where there is none and we may install packages, we do.
 $(BROWSER): $(SITE)
 	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -e '.[browser]' || $(BIN)/python -m pip install -e '.[browser]'
-	@command -v chromium chromium-browser google-chrome >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } || \
 	  { echo "no Chromium found; install it (on Debian and Ubuntu: sudo apt install chromium), then: make browser" >&2; exit 1; }
 	@touch $@

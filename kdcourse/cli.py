@@ -1,4 +1,4 @@
-"""The `kdcourse` command: run, build, report, doctor, lab."""
+"""The `kdcourse` command."""
 
 import argparse
 import os
@@ -7,7 +7,20 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import check_project, doctor, execution, lesson, notebooks, own_images, power_page, project, report
+from kdcourse import (
+    check_project,
+    doctor,
+    execution,
+    lesson,
+    notebooks,
+    own_images,
+    power_page,
+    prefetch,
+    project,
+    report,
+    schedule,
+    workshop,
+)
 from kdcourse.study import ALLOCATOR
 
 
@@ -68,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--solution", action="store_true", help="a worked example instead")
     check_project.add_arguments(command("check-project", check_project.main, "what of a project's notebook holds, point by point of the rubric", lessons=False))
     own_images.add_arguments(command("import-images", own_images.main, "make a data set of your own images, KMNIST or drawn letters", lessons=False))
+    made = command("schedule", schedule.command, "a timetable for teaching: half-day, one-day, three-day or your own", lessons=False)
+    schedule.add_arguments(made)
+    made = command(
+        "prefetch",
+        lambda options, root: prefetch.command(options, root, _each),
+        "the evening before: run and keep what a room without network will need",
+    )
+    prefetch.add_arguments(made)
+    made = command("dist-workshop", workshop.command, "one zip that a learner unpacks and runs, in build/", lessons=False)
+    workshop.add_arguments(made)
     return parser
 
 
@@ -123,6 +146,7 @@ def _end(failed: list[str], chosen) -> int:
 
 def build(options, root) -> int:
     """Make notebooks from sources; with --check or --stale, see that the committed ones still hold."""
+    workshop.refuse_in_copy(root)
     if options.check:
         chosen = notebooks.lessons(options.lessons, root)
         problems = [problem for source in chosen for problem in notebooks.check(source, root)]

@@ -19,6 +19,8 @@ import nbformat
 
 from kdcourse import keys, lesson
 
+LEFT_OUT = "solution-left-out"  # tag of a solution's empty place in a workshop copy
+
 
 @dataclass(frozen=True)
 class Source:
@@ -96,6 +98,8 @@ def source_problems(source: Source) -> list[str]:
         where = f"{source.slug}, cell {position + 1} ({(cell.source.splitlines() or ['empty'])[0][:60]!r})"
         after = cells[position + 1] if position + 1 < len(cells) else None
         if "exercise" in tags(cell):
+            if after is not None and LEFT_OUT in tags(after):
+                continue
             if after is None or "solution" not in tags(after):
                 problems.append(f"{where}: an exercise must be followed at once by its solution")
             elif difference := _stub_difference(cell.source, after.source):
@@ -165,9 +169,11 @@ def make(source: Source, solved: bool = False, profile: str = "quick"):
     """The learner's notebook (stubs, no solutions) or the solved one, not yet executed. ValueError for a faulty source."""
     if problems := source_problems(source):
         raise ValueError("\n".join(problems))
+    if solved and any(LEFT_OUT in tags(cell) for cell in source.cells):
+        raise ValueError(f"{source.slug}: the solutions were left out of this copy")
     cells, seen = [], {}
     for position, cell in enumerate(source.cells):
-        if "solution" in tags(cell):
+        if {"solution", LEFT_OUT} & set(tags(cell)):
             continue
         text = source.cells[position + 1].source if solved and "exercise" in tags(cell) else cell.source
         digest = hashlib.sha256(f"{cell.cell_type}{cell.source}".encode()).hexdigest()[:12]

@@ -104,31 +104,118 @@ def test_tracked_files_name_no_home_folder_and_no_package_host():
     assert found == []
 
 
-def test_workflows_are_valid_and_careful():
-    assert {path.stem for path in WORKFLOWS} == {"ci", "nightly", "gpu"}
-    command = [
-        sys.executable,
-        "-m",
-        "check_jsonschema",
-        "--builtin-schema",
-        "vendor.github-workflows",
-        *map(str, WORKFLOWS),
-    ]
-    ended = subprocess.run(command, capture_output=True, text=True)
+def _workflow(name: str) -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))
+
+
+def _commands(workflow: dict) -> str:
+    return "\n".join(step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step)
+
+
+def test_workflows_are_valid():
+    assert {path.stem for path in WORKFLOWS} == {"ci", "nightly", "weekly", "gpu"}
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    ended = subprocess.run([*command, *map(str, WORKFLOWS)], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_may_do_little_and_ends(path):
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert content["permissions"] == {"contents": "read"}
+    assert content["concurrency"]["group"]
+    for name, job in content["jobs"].items():
+        assert job["timeout-minutes"] > 0
+        writes = {scope for scope, grade in job.get("permissions", {}).items() if grade != "read"}
+        assert writes == ({"issues"} if (path.stem, name) == ("nightly", "drift") else set())
+        for step in job["steps"]:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/checkout@v4"))
+            assert "${{" not in step.get("run", ""), "values reach a shell through env only"
+            if step.get("uses", "").startswith("actions/checkout"):
+                assert step["with"]["persist-credentials"] is False
+
+
+def test_only_the_job_that_may_write_gets_a_token_and_it_installs_nothing():
     for path in WORKFLOWS:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        assert content["permissions"] == {"contents": "read"}
-        for job in content["jobs"].values():
-            assert job["timeout-minutes"] > 0
-            for step in job["steps"]:
-                assert re.fullmatch(r"actions/[a-z-]+@v\d+", step.get("uses", "actions/checkout@v4"))
-                assert "${{" not in step.get("run", ""), "values reach a shell through env only"
+        for name, job in _workflow(path.stem)["jobs"].items():
+            tokens = [step for step in job["steps"] if "GH_TOKEN" in step.get("env", {})]
+            assert bool(tokens) == ((path.stem, name) == ("nightly", "drift"))
+    job = _workflow("nightly")["jobs"]["drift"]
+    said = [step["run"] for step in job["steps"] if "run" in step]
+    assert said == ["python3 -I kdcourse/drift.py issues build/drift.json"]
+    assert job["needs"] == "quick"
+    assert "schedule" in job["if"], "a run of somebody's branch opens no issue"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_workflows_call_what_is_there(path):
+    said = _commands(_workflow(path.stem))
+    assert set(re.findall(r"\bmake ([a-z][a-z-]*)", said)) <= _targets()
+    for file in re.findall(r"(?<![\w/])((?:kdcourse|\.ci)/[\w./]+)", said.replace("kdcourse/)", "")):
+        assert (ROOT / file).exists(), file
+    for module in re.findall(r"python -m (kdcourse[.\w]*)", said):
+        assert (ROOT / f"{module.replace('.', '/')}.py").exists(), module
+
+
+def test_the_nightly_run_ends_in_states_even_when_a_lesson_fails():
+    steps = _workflow("nightly")["jobs"]["quick"]["steps"]
+    (run,) = [k for k, step in enumerate(steps) if "kdcourse run" in step.get("run", "")]
+    assert "--cold" in steps[run]["run"]
+    assert all(step["if"] == "always()" for step in steps[run + 1 :])
+    assert "kdcourse.drift states build/results build/drift.json" in steps[run + 1]["run"]
+
+
+def test_the_weekly_run_does_what_the_readme_says():
+    weekly = _workflow("weekly")
+    assert {"make course", "make doctor"} <= set(_commands(weekly).splitlines())
+    assert "conda env create -f environment.yml" in README
+    windows = [step["run"] for step in weekly["jobs"]["windows"]["steps"] if "run" in step]
+    assert not [line for line in windows if line.startswith("make")], "Windows has no make"
+    assert "macos-latest" in weekly["jobs"]["make"]["strategy"]["matrix"]["system"]
 
 
 def test_ci_runs_the_oldest_supported_python_and_the_same_command():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     assert _floor() in jobs["test"]["strategy"]["matrix"]["python"]
+    assert len(jobs["test"]["strategy"]["matrix"]["python"]) == 2
     assert jobs["test"]["steps"][-1]["run"] == ".ci/run"
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (["notebooks/src/03_temperature.py", "README.md"], ("03 ", "yes")),
+        (["notebooks/src/03_temperature.py", "notebooks/src/11_without_data.py"], ("03 11 ", "yes")),
+        (["README.md", "notebooks/03_temperature.ipynb"], ("", "")),
+        (["kdcourse/losses.py", "notebooks/src/03_temperature.py"], ("", "yes")),
+    ],
+)
+def test_ci_finds_the_changed_lessons(tmp_path, changed, expected):
+    """The step as it stands in the workflow, in a repository with one commit that changes these files."""
+    (step,) = [s for s in _workflow("ci")["jobs"]["lessons"]["steps"] if s.get("name") == "Which lessons changed"]
+    git = ["git", "-c", "user.email=a@b", "-c", "user.name=n"]
+
+    def commit(message):
+        subprocess.run([*git, "add", "-A"], cwd=tmp_path, check=True)
+        subprocess.run([*git, "commit", "-qm", message, "--allow-empty"], cwd=tmp_path, check=True)
+        return subprocess.run(["git", "rev-parse", "HEAD"], cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)
+    base = commit("before")
+    for name in changed:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    commit("after")
+
+    def chosen(base):
+        noted = tmp_path.parent / f"{tmp_path.name}-env"
+        noted.unlink(missing_ok=True)
+        environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "BASE": base, "GITHUB_ENV": str(noted)}
+        subprocess.run(["bash", "-eo", "pipefail", "-c", step["run"]], cwd=tmp_path, env=environment, check=True, capture_output=True)
+        found = dict(line.split("=", 1) for line in noted.read_text().splitlines())
+        return found["LESSONS"], found["RUN"]
+
+    assert chosen(base) == expected
+    assert chosen("0" * 40) == ("", "yes"), "a new branch: all of them"
