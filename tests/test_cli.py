@@ -111,7 +111,7 @@ def test_lab_copies_what_is_new_and_never_overwrites(course, capsys):
     edit(course, "6 * 7", "6 * 8")
     notebooks.write(notebooks.make(notebooks.read_source(course)), root / "notebooks" / "01_tiny.ipynb")
     assert cli.main(["lab", "--copy-only"]) == 0
-    assert "newer: notebooks/01_tiny.ipynb" in capsys.readouterr().out
+    assert "newer: 01_tiny has changed in the course; the new version is work/01_tiny.new.ipynb" in capsys.readouterr().out
     assert copy.read_text() == mine
 
 
