@@ -8,7 +8,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from kdcourse import slices
+from kdcourse import journal, slices
 
 RIGHT, WRONG, ERROR, CHANGED, NOT_RUN, BLANK, MISSING = (
     "right", "wrong", "error", "changed", "not run", "not filled in", "missing",
@@ -157,8 +157,8 @@ def describe(cells: list, position: int) -> str:
     return f"cell {position + 1} of {len(cells)} ({first.strip()[:60]!r})"
 
 
-def judge_saved(exercise: Exercise, cells: list, course_ids: set) -> tuple[str, str, int | None]:
-    """(state, hint, cell number) of an exercise as a learner's copy was saved."""
+def judge_saved(exercise: Exercise, cells: list, course_ids: set, seen=None, name="") -> tuple[str, str, int | None]:
+    """(state, hint, cell number) of an exercise as a learner's copy was saved; `seen` is the journal of its folder, `name` its file."""
     place = locate(exercise, cells, course_ids)
     if place.answer is None:
         return MISSING, "its cell is not in your copy", None
@@ -174,7 +174,9 @@ def judge_saved(exercise: Exercise, cells: list, course_ids: set) -> tuple[str, 
         return ERROR, f"{describe(cells, place.answer)} stopped with {problem}", number
     if any(cells[k].execution_count is None for k in place.checks):
         return NOT_RUN, "its check was not run", number
-    if not all(_after(cells, place.answer, k) for k in place.checks):
+    names = slices.flow(exercise.stub).binds
+    in_order = all(_after(cells, place.answer, k) for k in place.checks)
+    if not in_order or not all(journal.agrees(seen or {}, name, cells, k, names) for k in place.checks):
         return CHANGED, "run it and, right after it, its check", number
     state, hint = judge_outputs(exercise, answer.source, [cells[k] for k in place.checks])
     return state, hint, number

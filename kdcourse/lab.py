@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from kdcourse import lesson, notebooks
+from kdcourse import journal, lesson, notebooks
 from kdcourse.study import ALLOCATOR
 
 STATE = ".kdcourse.json"
@@ -186,7 +186,7 @@ def _start(options, work: Path) -> int:
             "user; in a container of your own: kdcourse lab --allow-root"
         )
     command = [sys.executable, "-m", "jupyterlab", *_settings(options, work)]
-    environment = {**os.environ, **ALLOCATOR, "JUPYTER_PREFER_ENV_PATH": "1"}
+    environment = {**os.environ, **ALLOCATOR, "JUPYTER_PREFER_ENV_PATH": "1", journal.VARIABLE: str(work / journal.FILE)}
     sys.stdout.flush()
     if os.name == "nt":  # there, exec leaves the terminal to two programs at once
         return subprocess.call(command, env=environment)

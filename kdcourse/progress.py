@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdcourse import exercises, lab, notebooks, rerun
+from kdcourse import exercises, journal, lab, notebooks, rerun
 from kdcourse.exercises import BLANK, CHANGED, ERROR, MISSING, NOT_RUN, RIGHT, STATES, WRONG, Result
 
 MARKS = {RIGHT: "✓ right", WRONG: "✗ not yet", ERROR: "✗ stopped", CHANGED: "~ changed since it was run", NOT_RUN: "- not run",
@@ -98,8 +98,8 @@ def _judge(copy, course, file: Path, run: bool) -> tuple[list[Result], list[str]
         print(f"{file.stem}: looking at its exercises", file=sys.stderr, flush=True)
         return rerun.judge(copy, course, file)
     ids = {cell.get("id") for cell in course.cells}
-    asked = exercises.course_exercises(course)
-    return [Result(e, *exercises.judge_saved(e, copy.cells, ids), file=file.name) for e in asked], []
+    asked, seen = exercises.course_exercises(course), journal.read(file.parent)
+    return [Result(e, *exercises.judge_saved(e, copy.cells, ids, seen, file.name), file=file.name) for e in asked], []
 
 
 def copies(slug: str, work: Path) -> list[Path]:

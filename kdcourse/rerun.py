@@ -8,7 +8,7 @@ import nbformat
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-from kdcourse import exercises, slices
+from kdcourse import exercises, journal, slices
 from kdcourse.exercises import BLANK, ERROR, MISSING, NOT_RUN, Result
 
 SECONDS = 300  # for one cell; at the smoke profile the longest cells of the course take a few
@@ -73,7 +73,7 @@ def _execute(plan: list[tuple], cells: list, path: Path, answers: set) -> tuple[
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for _, _, text in plan])
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel, not one that the user installed
     environment = {**os.environ, "KDCOURSE_PROFILE": "smoke", "TQDM_DISABLE": "1"}
-    for name in ("KDCOURSE_RESULTS", "MPLBACKEND"):
+    for name in ("KDCOURSE_RESULTS", "MPLBACKEND", journal.VARIABLE):
         environment.pop(name, None)
     client = nbclient.NotebookClient(
         made,
