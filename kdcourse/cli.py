@@ -25,7 +25,8 @@ def main(arguments=None) -> int:
             raise ValueError(notebooks.no_lessons(lesson.ROOT / "notebooks"))
         return options.command(options, lesson.ROOT)
     except (ValueError, OSError) as problem:
-        print(f"kdcourse: {problem}", file=sys.stderr)
+        named = isinstance(problem, OSError) and problem.strerror and problem.filename
+        print(f"kdcourse: {f'{problem.filename}: {problem.strerror}' if named else problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; finished trials are kept, the same command goes on from there", file=sys.stderr)
@@ -198,6 +199,9 @@ def _complain(problems: list[str], otherwise: str) -> int:
 
 def make_report(options, root) -> int:
     """Rebuild the page from the records; bring the README up to date, or check both, or compare with other records."""
+    for folder in filter(None, (options.results, options.compare)):
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder} is not a folder; expected one with records, such as results or build/results")
     results = Path(options.results or root / "results")
     evidence = report.gather(results, options.profile, root)
     if options.compare:

@@ -207,6 +207,7 @@ def test_it_opens_the_first_lesson_the_first_time_and_keeps_its_token(course, st
     assert "--no-browser" not in first
     assert "--allow-root" not in first
     assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
+    assert environment["KDCOURSE_JOURNAL"] == str(root / "work" / ".kdcourse-runs.jsonl")
 
 
 def test_copy_only_does_not_use_up_the_first_time(course, started):

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from fake_course import write_lesson
 
-from kdcourse import cli, exercises, lab, lesson, notebooks, rerun, slices
+from kdcourse import cli, exercises, journal, lab, lesson, notebooks, rerun, slices
 
 LESSON = '''# %% [markdown]
 # # 00 · A tiny lesson
@@ -194,6 +194,34 @@ def test_a_check_of_an_earlier_session_does_not_count(root, mine, capsys):
     assert states(root, capsys)[0] == "changed"
     mine.execute(FIRST_CHECK).save()
     assert states(root, capsys)[0] == "wrong"
+
+
+def test_the_journal_tells_an_edit_that_was_never_run(root, mine, capsys):
+    """In a real kernel, as `kdcourse lab` starts it: a saved notebook alone cannot tell."""
+    import nbclient
+
+    mine.edit(FIRST, RIGHT)
+    path = root / "work" / journal.FILE
+    environment = {**rerun.os.environ, journal.VARIABLE: str(path), "JPY_SESSION_NAME": str(mine.path)}
+    cells = mine.notebook.cells
+    cells[CHECKS].source = "from kdcourse import journal\njournal.attach()\n" + cells[CHECKS].source
+    nbclient.NotebookClient(mine.notebook, kernel_name="python3").execute(env=environment)
+    mine.save()
+    assert len(path.read_text().splitlines()) == 3  # two checks, and the cell that defines them, which speaks of checks too
+    assert states(root, capsys) == ["right", "not filled in"]
+    mine.edit(FIRST, "def double(x):\n    return 3 * x").save()
+    assert states(root, capsys)[0] == "changed"
+    mine.edit(FIRST, RIGHT).save()
+    assert states(root, capsys)[0] == "right"
+    path.write_text('{"notebook": ' + path.read_text() + "[1]\n")  # a damaged line is left out
+    assert states(root, capsys)[0] == "right"
+
+
+def test_no_journal_is_kept_where_nobody_asked(monkeypatch):
+    monkeypatch.delenv(journal.VARIABLE, raising=False)
+    journal.attach()
+    monkeypatch.setenv(journal.VARIABLE, "/nowhere/at/all")
+    journal.attach()  # no kernel here
 
 
 def test_cleared_outputs_are_not_run(root, mine, capsys):
