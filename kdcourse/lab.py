@@ -186,22 +186,30 @@ def _start(options, work: Path) -> int:
             "user; in a container of your own: kdcourse lab --allow-root"
         )
     command = [sys.executable, "-m", "jupyterlab", *_settings(options, work)]
-    environment = {**os.environ, **ALLOCATOR, "JUPYTER_PREFER_ENV_PATH": "1", journal.VARIABLE: str(work / journal.FILE)}
+    environment = {**os.environ, **ALLOCATOR, **_environment(work)}
     sys.stdout.flush()
     if os.name == "nt":  # there, exec leaves the terminal to two programs at once
         return subprocess.call(command, env=environment)
     os.execve(sys.executable, command, environment)
 
 
+def _environment(work: Path) -> dict:
+    # The folder `jupyter` turns off JupyterLab's question about news from its makers: a room may be without a network.
+    folders = [str(Path(__file__).parent / "jupyter"), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    return {
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel, not one that the user installed
+        "JUPYTER_CONFIG_PATH": os.pathsep.join(folders),
+        journal.VARIABLE: str(work / journal.FILE),
+    }
+
+
 def _settings(options, work: Path) -> list[str]:
-    """JupyterLab's options. Its token stays on; it asks nobody for news, as a room may be without a network."""
+    """JupyterLab's options; its token stays on."""
     port = _port(options.port)
     settings = [
         f"--ServerApp.root_dir={work}",
         f"--ServerApp.port={port}",
         f"--ServerApp.port_retries={0 if options.port else PORTS}",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        "--LabApp.news_url=None",
     ]
     if first := _first_lesson(work):
         settings.append(f"--LabApp.default_url=/lab/tree/{first}")

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import webbrowser
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -207,6 +208,8 @@ def test_it_opens_the_first_lesson_the_first_time_and_keeps_its_token(course, st
     assert "--no-browser" not in first
     assert "--allow-root" not in first
     assert environment["JUPYTER_PREFER_ENV_PATH"] == "1"
+    quiet = Path(environment["JUPYTER_CONFIG_PATH"].split(os.pathsep)[0]) / "labconfig" / "page_config.json"
+    assert json.loads(quiet.read_text())["disabledExtensions"] == {"@jupyterlab/apputils-extension:announcements": True}
     assert environment["KDCOURSE_JOURNAL"] == str(root / "work" / ".kdcourse-runs.jsonl")
 
 
