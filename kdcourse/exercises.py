@@ -146,6 +146,7 @@ def error(cell) -> str | None:
     for output in cell.outputs:
         if output.output_type == "error":
             name, said = str(output.get("ename", "Error")), str(output.get("evalue", ""))
+            said = re.sub(r"\(\S+, line (\d+)\)", r"(line \1)", said)  # the kernel's file names tell a learner nothing
             lines = re.sub(r"\x1b\[[0-9;]*m", "", said).strip().splitlines()
             return f"{name}: {lines[0] if name.endswith('SyntaxError') else lines[-1]}" if lines else name
     return None

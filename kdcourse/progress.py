@@ -10,7 +10,7 @@ from pathlib import Path
 from kdcourse import exercises, journal, lab, notebooks, rerun
 from kdcourse.exercises import BLANK, CHANGED, ERROR, MISSING, NOT_RUN, RIGHT, STATES, WRONG, Result
 
-MARKS = {RIGHT: "✓ right", WRONG: "✗ not yet", ERROR: "✗ stopped", CHANGED: "~ changed since it was run", NOT_RUN: "- not run",
+MARKS = {RIGHT: "✓ right", WRONG: "✗ not yet", ERROR: "✗ error", CHANGED: "~ changed since it was run", NOT_RUN: "- not run",
          BLANK: "… not filled in", MISSING: "? not found"}  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _standing(path: Path, work: Path, run: bool) -> Standing:
             known = found.get(result.exercise.number)
             if known is None or STATES.index(result.state) < STATES.index(known.state):
                 found[result.exercise.number] = result
-    results = [found.get(e.number) or Result(e, BLANK) for e in asked]
+    results = [found.get(e.number) or Result(e, MISSING if files else BLANK) for e in asked]
     return Standing(path.stem, _title(course), [file.name for file in files], results, problems)
 
 

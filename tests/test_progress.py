@@ -272,7 +272,7 @@ def test_errors_are_told_with_their_cell(root, mine, capsys):
     mine.edit(FIRST, "def double(x)\n    return 2 * x").edit(SECOND, "a = 1\nb = c").all().save()
     first, second = standing(root, capsys)
     assert first[0] == second[0] == "error"
-    assert first[1].startswith("cell 7 of 11 ('def double(x)') stopped with SyntaxError: expected ':'")
+    assert first[1].startswith("cell 7 of 11 ('def double(x)') stopped with SyntaxError: expected ':' (line 1)")
     assert "cell 10 of 11 ('a = 1') stopped with NameError: name 'c' is not defined" in second[1]
 
 
@@ -291,6 +291,7 @@ def test_a_broken_notebook_is_named_and_how_to_get_another(root, capsys, text, w
         assert cli.main(["progress", *options]) == 0
         said = " ".join(capsys.readouterr().out.split())
         assert "work/00_tiny.ipynb cannot be read" in said
+        assert "1 Twice ? not found" in said
         assert why in said
         assert "last checkpoint of it is work/.ipynb_checkpoints/00_tiny-checkpoint.ipynb" in said
         assert "For a fresh copy, rename it and run: kdcourse lab" in said
