@@ -1,8 +1,8 @@
 """The `kdcourse` command."""
 
 import argparse
+import difflib
 import os
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -11,33 +11,61 @@ from kdcourse import (
     check_project,
     doctor,
     execution,
+    lab,
     lesson,
     notebooks,
     own_images,
     power_page,
     prefetch,
+    progress,
     project,
     report,
     schedule,
     workshop,
 )
-from kdcourse.study import ALLOCATOR
 
 
 def main(arguments=None) -> int:
     """Run one command; the exit code is 0 when all went well, 1 when a lesson or check failed, 2 for bad input."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no ✓ gets ?
     try:
+        parser, commands = _parser()
+        _known_command(arguments, list(commands))
+        options = parser.parse_args(arguments)
+        _known_profile(getattr(options, "profile", None))
+        if options.command is not _doctor and not (lesson.ROOT / "notebooks").is_dir():
+            raise ValueError(notebooks.no_lessons(lesson.ROOT / "notebooks"))
         return options.command(options, lesson.ROOT)
-    except ValueError as problem:
-        print(f"kdcourse: {problem}", file=sys.stderr)
+    except (ValueError, OSError) as problem:
+        named = isinstance(problem, OSError) and problem.strerror and problem.filename
+        print(f"kdcourse: {f'{problem.filename}: {problem.strerror}' if named else problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ninterrupted; finished trials are kept, the same command goes on from there", file=sys.stderr)
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _known_command(arguments: list[str], commands: list[str]) -> None:
+    """ValueError for a word that is no command, with the nearest one."""
+    word = arguments[0] if arguments else ""
+    if word in commands or word.startswith("-"):
+        return
+    near = difflib.get_close_matches(word.lower(), commands, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise ValueError((f"unknown command {word!r}; {hint}" if word else "which command? ") + f"({', '.join(commands)})")
+
+
+def _known_profile(profile: str | None) -> None:
+    """ValueError for what $KDCOURSE_PROFILE may say (argparse looks at the option only)."""
+    if profile is not None and profile not in lesson.PROFILES:
+        raise ValueError(f"unknown profile {profile!r}; expected one of {', '.join(lesson.PROFILES)}")
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict]:
+    """The parser, and its commands by name."""
     parser = argparse.ArgumentParser(prog="kdcourse", description="Run, build and report on the course.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -71,16 +99,23 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("--compare", metavar="RESULTS", help="fail where primary verdicts there differ from the records")
     made.add_argument("--power", action="store_true", help="print what the seeds can see and how many are needed; write nothing")
     made.add_argument("--profile", choices=lesson.PROFILES, default="quick", help="the profile to compare and to list")
-    command(
-        "doctor", lambda options, root: doctor.main(root), "check this machine and this installation", lessons=False
+    command("doctor", _doctor, "check this machine and this installation", lessons=False)
+    lab.add_arguments(command("lab", lab.main, "copy new lessons to work/ and open JupyterLab there", lessons=False))
+    progress.add_arguments(
+        command("progress", progress.main, "show which exercises pass in your copies in work/", lessons=False)
     )
-    made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
-    made.add_argument("--no-browser", action="store_true")
-    made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
+    _teaching(command)
+    return parser, commands.choices
+
+
+def _teaching(command) -> None:
+    """The commands of the wrap-up project and of the workshop kit."""
     made = command("project", project.main, "put the wrap-up project's notebook and ledger into work/", lessons=False)
     made.add_argument("--solution", action="store_true", help="a worked example instead")
-    check_project.add_arguments(command("check-project", check_project.main, "what of a project's notebook holds, point by point of the rubric", lessons=False))
-    own_images.add_arguments(command("import-images", own_images.main, "make a data set of your own images, KMNIST or drawn letters", lessons=False))
+    made = command("check-project", check_project.main, "what of a project's notebook holds, point by point of the rubric", lessons=False)
+    check_project.add_arguments(made)
+    made = command("import-images", own_images.main, "make a data set of your own images, KMNIST or drawn letters", lessons=False)
+    own_images.add_arguments(made)
     made = command("schedule", schedule.command, "a timetable for teaching: half-day, one-day, three-day or your own", lessons=False)
     schedule.add_arguments(made)
     made = command(
@@ -91,11 +126,26 @@ def _parser() -> argparse.ArgumentParser:
     prefetch.add_arguments(made)
     made = command("dist-workshop", workshop.command, "one zip that a learner unpacks and runs, in build/", lessons=False)
     workshop.add_arguments(made)
-    return parser
+
+
+def _doctor(options, root) -> int:
+    return doctor.main(root)
+
+
+def _not_a_copy(names, root) -> None:
+    """ValueError for a learner's own notebook: run and build know the course's lessons only."""
+    for path in map(Path, names):
+        if path.suffix == ".ipynb" and path.is_file() and not path.resolve().is_relative_to(root / "notebooks"):
+            if notebooks.read(path) is None:
+                raise ValueError(lab.unreadable(path.resolve()))
+            raise ValueError(
+                f"{path} is a copy of your own; this command executes the course's lessons. Your answers: kdcourse progress --run {path.stem[:2]}"
+            )
 
 
 def run(options, root) -> int:
     """Execute learner notebooks into build/, then report. A lesson that fails does not keep the others from running."""
+    _not_a_copy(options.lessons, root)
     if options.first_seed < 0:
         raise ValueError(f"--first-seed is {options.first_seed}; expected 0 or more")
     chosen, out = notebooks.lessons(options.lessons, root), Path(options.out or root / "build")
@@ -147,6 +197,7 @@ def _end(failed: list[str], chosen) -> int:
 def build(options, root) -> int:
     """Make notebooks from sources; with --check or --stale, see that the committed ones still hold."""
     workshop.refuse_in_copy(root)
+    _not_a_copy(options.lessons, root)
     if options.check:
         chosen = notebooks.lessons(options.lessons, root)
         problems = [problem for source in chosen for problem in notebooks.check(source, root)]
@@ -185,6 +236,9 @@ def _complain(problems: list[str], otherwise: str) -> int:
 
 def make_report(options, root) -> int:
     """Rebuild the page from the records; bring the README up to date, or check both, or compare with other records."""
+    for folder in filter(None, (options.results, options.compare)):
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder} is not a folder; expected one with records, such as results or build/results")
     results = Path(options.results or root / "results")
     evidence = report.gather(results, options.profile, root)
     if options.compare:
@@ -211,36 +265,6 @@ def _write(path: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
     return path
-
-
-def lab(options, root) -> int:
-    """Copy lessons that are not in work/ yet, and open JupyterLab there; nothing in work/ is ever overwritten."""
-    work = root / "work"
-    work.mkdir(exist_ok=True)
-    for path in sorted((root / "notebooks").glob("*.ipynb")):
-        copy = work / path.name
-        if not copy.exists():
-            shutil.copyfile(path, copy)
-            print(f"new: work/{path.name}")
-        elif _code(copy) != _code(path):
-            print(
-                f"newer: notebooks/{path.name} has changed; yours in work/ is kept (rename it to get the new one beside it)"
-            )
-    if options.copy_only:
-        return 0
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--ServerApp.root_dir={work}",
-        *(["--no-browser"] if options.no_browser else []),
-    ]
-    os.execve(sys.executable, command, {**os.environ, **ALLOCATOR, "JUPYTER_PREFER_ENV_PATH": "1"})
-
-
-def _code(path: Path) -> str | None:
-    notebook = notebooks.read(path)
-    return notebook.metadata.get("kdcourse", {}).get("code_hash") if notebook else None
 
 
 if __name__ == "__main__":

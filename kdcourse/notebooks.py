@@ -53,13 +53,17 @@ def lessons(names=(), root=None) -> list[Source]:
     folder = Path(root or lesson.ROOT) / "notebooks" / "src"
     known = sorted(path.stem for path in folder.glob("[0-9][0-9]_*.py"))
     if not known:
-        raise ValueError(
-            f"no lessons in {folder}; kdcourse runs from a checkout of the course (git clone, then make course)"
-        )
-    return [read_source(folder / f"{slug}.py") for slug in dict.fromkeys(_find(str(n), known) for n in names or known)]
+        raise ValueError(no_lessons(folder))
+    return [read_source(folder / f"{slug}.py") for slug in dict.fromkeys(find(str(n), known) for n in names or known)]
 
 
-def _find(name: str, known: list[str]) -> str:
+def no_lessons(folder) -> str:
+    """What to say where the course's lessons are not there."""
+    return f"no lessons in {folder}; kdcourse runs from a checkout of the course (git clone, then make course)"
+
+
+def find(name: str, known: list[str]) -> str:
+    """The one of `known` slugs that is meant by 01, 1, 01_slug or a path; ValueError suggests the nearest."""
     stem = Path(name).stem
     number = stem.zfill(2) if stem.isdigit() else None
     for slug in known:
@@ -194,9 +198,12 @@ def _metadata(own: dict) -> nbformat.NotebookNode:
 def read(path) -> nbformat.NotebookNode | None:
     """A stored notebook, or None where there is none or it cannot be read."""
     try:
-        return nbformat.read(path, as_version=4)
-    except (OSError, ValueError, nbformat.ValidationError):
-        return None
+        notebook = nbformat.read(path, as_version=4)
+        whole = all(isinstance(cell.source, str) and cell.cell_type for cell in notebook.cells)
+        whole = whole and all(isinstance(c.outputs, list) for c in notebook.cells if c.cell_type == "code")
+        return notebook if whole else None
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError):
+        return None  # nbformat does not insist on much: what is JSON may still be no notebook
 
 
 def write(notebook, path) -> None:

@@ -111,7 +111,7 @@ def test_lab_copies_what_is_new_and_never_overwrites(course, capsys):
     edit(course, "6 * 7", "6 * 8")
     notebooks.write(notebooks.make(notebooks.read_source(course)), root / "notebooks" / "01_tiny.ipynb")
     assert cli.main(["lab", "--copy-only"]) == 0
-    assert "newer: notebooks/01_tiny.ipynb" in capsys.readouterr().out
+    assert "newer: 01_tiny has changed in the course; the new version is work/01_tiny.new.ipynb" in capsys.readouterr().out
     assert copy.read_text() == mine
 
 
@@ -119,3 +119,60 @@ def test_without_a_checkout_there_is_a_clear_message(tmp_path, monkeypatch, caps
     monkeypatch.setattr(lesson, "ROOT", tmp_path)
     assert cli.main(["run"]) == 2
     assert "from a checkout of the course" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("reprot", "report"), ("Lab", "lab"), ("progres", "progress"), ("doctr", "doctor")])
+def test_unknown_command_suggests_the_nearest(course, capsys, word, nearest):
+    assert cli.main([word]) == 2
+    assert f"unknown command {word!r}; did you mean {nearest}?" in capsys.readouterr().err
+
+
+def test_no_command_and_a_strange_one_list_them_all(course, capsys):
+    for words in ([], ["xyzzy"]):
+        assert cli.main(words) == 2
+        said = capsys.readouterr().err
+        assert "did you mean" not in said
+        assert all(name in said for name in ("run", "build", "report", "doctor", "lab", "progress"))
+
+
+def test_unknown_profile_lists_them(course, capsys, monkeypatch):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["run", "--profile", "enormous"])
+    assert "'smoke', 'quick', 'full'" in capsys.readouterr().err.replace("choose from smoke, quick, full", "'smoke', 'quick', 'full'")
+    monkeypatch.setenv("KDCOURSE_PROFILE", "enormous")
+    assert cli.main(["run"]) == 2
+    assert "unknown profile 'enormous'; expected one of smoke, quick, full" in capsys.readouterr().err
+
+
+def test_every_command_but_doctor_asks_for_a_checkout(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(lesson, "ROOT", tmp_path)
+    for command in ("run", "build", "report", "lab", "progress"):
+        assert cli.main([command]) == 2
+        assert "from a checkout of the course" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learners_own_notebook_is_not_taken_for_the_courses(course, capsys):
+    root = course.parents[2]
+    notebooks.write(notebooks.make(notebooks.read_source(course)), root / "notebooks" / "01_tiny.ipynb")
+    assert cli.main(["lab", "--copy-only"]) == 0
+    mine = root / "work" / "01_tiny.ipynb"
+    for command in ("run", "build"):
+        assert cli.main([command, str(mine)]) == 2
+        assert "kdcourse progress --run 01" in capsys.readouterr().err
+    mine.write_text(mine.read_text()[:100])
+    assert cli.main(["run", str(mine)]) == 2
+    said = capsys.readouterr().err
+    assert "work/01_tiny.ipynb cannot be read (it is not valid JSON" in said
+    assert "For a fresh copy, rename it" in said
+    assert cli.main(["run", str(root / "notebooks" / "01_tiny.ipynb"), "--profile", "smoke"]) == 0
+
+
+def test_files_and_folders_that_are_not_there_end_with_2(course, capsys):
+    root = course.parents[2]
+    for option in ("--results", "--compare"):
+        assert cli.main(["report", option, str(root / "nowhere")]) == 2
+        assert "is not a folder; expected one with records" in capsys.readouterr().err
+    (root / "file").write_text("")
+    assert cli.main(["run", "--profile", "smoke", "--out", str(root / "file")]) == 2
+    assert f"{root / 'file'}" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Answers to the exercises at once: right, nearly right (and by how much), or which usual mistake it looks like."""
 
+from kdcourse import journal
 from kdcourse.checks import (
     lesson00,
     lesson01,
@@ -35,3 +36,5 @@ __all__ = [
     "lesson12",
     "lesson13",
 ]
+
+journal.attach()
