@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report
+from kdcourse import doctor, execution, lesson, notebooks, power_page, report, slides
 from kdcourse.study import ALLOCATOR
 
 
@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     command(
         "doctor", lambda options, root: doctor.main(root), "check this machine and this installation", lessons=False
     )
+    made = command("slides", slides.main, "slides of lessons from the stored notebooks, executing nothing", lessons=False)
+    made.add_argument("lessons", nargs="*", help="01, 01_slug or a path; all of them if left out")
+    made.add_argument("--out", default=None, help="the folder to write to (build/slides)")
     made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
     made.add_argument("--no-browser", action="store_true")
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
