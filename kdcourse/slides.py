@@ -29,7 +29,7 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kdcourse import lesson, notebooks
+from kdcourse import lesson, notebooks, slides_page
 
 PARTS = ("title", "vote", "exercises", "discussion", "takeaways")  # slides that every deck has
 LONGEST = 24  # lines of code or print on one slide
@@ -49,6 +49,11 @@ class Slide:
     notes: list = field(default_factory=list)
     layout: str = "plain"
 
+    @property
+    def heading(self) -> str:
+        """The title as HTML, formulas and code included."""
+        return markdown(self.title).strip().removeprefix("<p>").removesuffix("</p>")
+
 
 def main(options, root) -> int:
     """The command `kdcourse slides`: decks of the lessons asked for, and the index of all decks that are there."""
@@ -67,9 +72,9 @@ def build(chosen, out, root=None) -> list[Path]:
     copy_assets(out / "assets")
     known = {source.slug for source in notebooks.lessons(root=root)}
     decks = {source.slug for source in chosen} | {slug for slug in known if (out / f"{slug}.html").exists()}
-    made = [_write(out / f"{source.slug}.html", page(source, slides(source, root), decks)) for source in chosen]
+    made = [_write(out / f"{source.slug}.html", slides_page.page(slides(source, root), decks)) for source in chosen]
     listed = [source for source in notebooks.lessons(root=root) if source.slug in decks]
-    return [*made, _write(out / "index.html", index(listed))]
+    return [*made, _write(out / "index.html", slides_page.index(listed))]
 
 
 def _write(path: Path, text: str) -> Path:
@@ -236,21 +241,21 @@ def markdown(text: str) -> str:
     """Markdown as HTML; formulas stay as they are, for MathJax."""
     from nbconvert.filters.markdown_mistune import markdown2html_mistune
 
-    return markdown2html_mistune(text)
+    return re.sub(r'<a class="anchor-link".*?</a>', "", markdown2html_mistune(text))
 
 
 def _code(text: str) -> str:
-    """Highlighted code: all of it, or where it is long its definitions, as many as a slide holds."""
+    """Highlighted code: where a cell begins with definitions those alone, else its first lines; no more than a slide holds."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
     lines = text.strip().splitlines()
-    if len(lines) > LONGEST:
-        tops = [n for n, line in enumerate(lines) if line and not line[0].isspace() and n]
-        end = max([n for n in tops if n <= LONGEST and not re.match(r"[)\]}]", lines[n])] or [LONGEST])
-        lines = lines[:end]
-    body = highlight("\n".join(lines).strip(), PythonLexer(), HtmlFormatter(nowrap=True))
+    tops = [n for n, line in enumerate(lines) if re.match(r"\S", line) and not re.match(r"[)\]}]", line)]
+    if re.match(r"def |class |@", lines[0]):
+        tops = tops[: next((k for k, n in enumerate(tops) if not re.match(r"def |class |@", lines[n])), len(tops)) + 1]
+    end = max([n for n in [*tops[1:], len(lines)] if n <= LONGEST and n <= max(tops[-1], 1)] or [LONGEST])
+    body = highlight("\n".join(lines[:end]).strip(), PythonLexer(), HtmlFormatter(nowrap=True))
     return f'<pre class="code"><code>{body.strip()}</code></pre>'
 
 
@@ -275,7 +280,7 @@ def _layout(media: list[str]) -> str:
     """`beside` where one figure is about square, `stacked` otherwise."""
     if len(media) == 1 and media[0].startswith("<img"):
         width, height = struct.unpack(">II", b64decode(media[0].partition("base64,")[2][:64])[16:24])
-        return "beside" if width < 1.75 * height else "stacked"
+        return "beside" if width < 1.5 * height else "stacked"
     return "stacked"
 
 
@@ -290,6 +295,7 @@ def _card(found, markup: str) -> Slide:
     paragraphs = re.findall(r"<p style=[^>]*>(?:standard error|Paired on).*?</p>", markup)
     for paragraph in paragraphs:
         markup = markup.replace(paragraph, "")
+    markup = markup.replace("<section ", '<div role="group" ').replace("</section>", "</div>")  # reveal.js takes a section for a slide
     return Slide(found[1], "The verdict", [f'<div class="card">{markup}</div>'], notes=paragraphs)
 
 
@@ -310,7 +316,7 @@ def _vote(source, outputs) -> Slide | None:
     if len(rows) < 3:
         return None
     ask = "Written down before the runs. Hands up for each: **reproduced**, **smaller**, **refuted** or **inconclusive**?"
-    return Slide("vote", "Vote before you look", [markdown(ask), markdown("\n".join(rows))], notes=[markdown("Write the counts on the board and leave them there until the cards.")])
+    return Slide("vote", "Vote before you look", [markdown(ask), markdown("\n".join(rows).replace("*", "\\*"))], notes=[markdown("Write the counts on the board and leave them there until the cards.")])
 
 
 def _section(source, heading: str) -> list[tuple[str, str]]:
@@ -335,7 +341,7 @@ def _exercises(source, guide: dict) -> Slide | None:
     items = []
     for number, (title, prompt) in enumerate(entries, 1):
         time = f" ({minutes[number]} min)" if number in minutes else ""
-        items.append(f"**{title}**{time}<br>{_opening(prompt, 40)}")
+        items.append(f"**{title}**{time}<br>{_opening(prompt, 55)}")
     if "Where people get stuck" in guide:
         notes = ["### Where people get stuck", guide["Where people get stuck"], "### The prompts in full", *notes]
     body = "".join(f"<li>{markdown(item)}</li>" for item in items)
@@ -345,7 +351,7 @@ def _exercises(source, guide: dict) -> Slide | None:
 def _opening(text: str, words: int) -> str:
     """The first sentences of a paragraph, at most so many words (or the first sentence, however long)."""
     kept = ""
-    for sentence in re.split(r"(?<=[.?!:]) (?=[A-Z])", text):
+    for sentence in re.split(r"(?<=[.?!]) (?=[A-Z`$*])", text):
         if kept and len(f"{kept} {sentence}".split()) > words:
             break
         kept = f"{kept} {sentence}".strip()
@@ -363,127 +369,3 @@ def _takeaways(source) -> Slide | None:
     parts = _section(source, "Takeaways")
     shown = [markdown(text) for kind, text in parts if kind == "list"]
     return Slide("takeaways", "Takeaways", shown, notes=[markdown(text) for kind, text in parts if kind != "list"]) if shown else None
-
-
-# ---- the pages ------------------------------------------------------------------------------------------------------
-
-
-def page(source, made: list[Slide], decks) -> str:
-    """A deck as one HTML page: figures inside, reveal.js and MathJax in assets/ beside it."""
-    from pygments.formatters import HtmlFormatter
-
-    colours = [HtmlFormatter(style=f"a11y-high-contrast-{tone}").get_style_defs(f"html.{tone} .code") for tone in ("light", "dark")]
-    body = "\n".join(_markup(slide) for slide in made)
-    return _linked(
-        f'<!DOCTYPE html>\n<html lang="en" class="light"><head><meta charset="utf-8"><title>{html.escape(made[0].title)}: slides</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="stylesheet" href="assets/reset.css"><link rel="stylesheet" href="assets/reveal.css"><link rel="stylesheet" href="assets/source-sans-pro.css">'
-        f'<style>{STYLE}\n{"".join(colours)}</style></head>\n<body class="fitting"><main class="reveal"><div class="slides">\n{body}\n</div></main>\n'
-        f"<script>{MATHJAX}</script>"
-        '<script src="assets/tex-svg-full.js"></script><script src="assets/reveal.js"></script><script src="assets/notes.js"></script>'
-        f"<script>{START}</script></body></html>\n",
-        decks,
-    )
-
-
-def _markup(slide: Slide) -> str:
-    level = "h1" if slide.layout == "title" else "h2"
-    text = f'<div class="text">{"".join(slide.text)}</div>' if slide.text else ""
-    media = f'<div class="media">{"".join(slide.media)}</div>' if slide.media else ""
-    notes = f'<aside class="notes">{"".join(slide.notes)}</aside>' if slide.notes else ""
-    title = markdown(slide.title).strip().removeprefix("<p>").removesuffix("</p>")
-    return (
-        f'<section id="{slide.name.replace(":", "-")}"><div class="frame {slide.layout}"><{level}>{title}</{level}>'
-        f'<div class="body">{text}{media}</div></div>{notes}</section>'
-    )
-
-
-def _linked(markup: str, decks) -> str:
-    """Links to lessons lead to their decks; where there is no such deck the words stay without a link."""
-
-    def link(match):
-        slug = match[1].removesuffix(".ipynb")
-        return f'<a href="{slug}.html">{match[2]}</a>' if slug in decks else match[2]
-
-    return re.sub(r'<a href="([\w-]+\.ipynb)">(.*?)</a>', link, markup, flags=re.DOTALL)
-
-
-def index(listed) -> str:
-    """The list of the decks, with how to show and to print them."""
-    rows = "".join(
-        f'<li><a href="{source.slug}.html">{source.number} · {html.escape(source.title)}</a> '
-        f'<a class="print" href="{source.slug}.html?print-pdf" aria-label="{source.number}, to print">to print</a></li>'
-        for source in listed
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>kdcourse: slides</title><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="assets/source-sans-pro.css"><style>{INDEX_STYLE}</style></head><body><main><h1>Slides of the lessons</h1>'
-        f"<ul>{rows}</ul><h2>In a deck</h2><p>Arrows or space go on. <kbd>S</kbd> opens the speaker’s view with notes and clock, <kbd>O</kbd> the overview, <kbd>D</kbd> changes between "
-        "dark and light, <kbd>F</kbd> fills the screen, <kbd>?</kbd> lists all keys.</p><p><em>To print</em> lays the slides out one to a page: print that page, to paper or as PDF, landscape and without margins. "
-        "Add <code>&amp;showNotes=separate-page</code> to its address and the notes are printed too.</p><p>Figures and verdicts are those stored in the lessons’ notebooks; nothing here needs a network.</p></main></body></html>\n"
-    )
-
-
-STYLE = """
-:root { --ink: #1c2128; --paper: #fff; --line: #c5ccd3; --soft: #f3f5f7; --quiet: #4d5660; --accent: #005a8c }
-html.dark { --ink: #e6edf3; --paper: #14181d; --line: #4a525b; --soft: #20262d; --quiet: #a9b3bd; --accent: #6cb8e8 }
-body, .reveal-viewport { background: var(--paper); color: var(--ink) }
-.reveal { font: 28px/1.32 'Source Sans Pro', sans-serif; color: var(--ink); --r-background-color: var(--paper) }
-.reveal .slides { text-align: left }
-.reveal .slides section { padding: 0; line-height: inherit }
-.frame { width: 1280px; height: 720px; box-sizing: border-box; padding: 26px 52px 34px; display: flex; flex-direction: column; gap: 14px; font-size: var(--size, 28px) }
-.body { flex: 1; min-height: 0; display: flex; flex-direction: column; gap: 14px; justify-content: flex-start }
-.beside .body { flex-direction: row; gap: 30px }
-.beside .text { flex: 0 0 33% }
-.media { flex: 1; min-height: 0; min-width: 0; display: flex; flex-direction: column; gap: 12px; justify-content: center }
-.stacked .media:has(img) { min-height: 380px }
-.media img { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: #fff }
-h1, h2 { font-weight: 600; line-height: 1.15; margin: 0; color: var(--accent) }
-h2 { font-size: 40px } h1 { font-size: 60px }
-.title { justify-content: center; padding: 60px 110px } .title .body { flex: 0 1 auto; font-size: 1.15em }
-.reveal p { margin: 0 0 .5em } .reveal p:last-child { margin-bottom: 0 }
-.reveal strong { font-weight: 600 } .reveal em { font-style: italic }
-.reveal ul, .reveal ol { margin: 0 0 .5em 1.1em; display: block } .reveal ul { list-style: disc } .reveal ol { list-style: decimal }
-.reveal li { margin-bottom: .35em } .large { font-size: 1.1em } .large li { margin-bottom: .9em }
-.reveal .exercises { list-style: none; margin-left: 0 } .exercises li { border-left: .25em solid var(--accent); padding-left: .7em; margin-bottom: .8em }
-.reveal a { color: var(--accent); text-decoration: underline }
-.reveal table { border-collapse: collapse; margin: 0; font-size: .86em; width: auto }
-.reveal th, .reveal td { border-bottom: 1px solid var(--line); padding: .28em .7em; text-align: left; vertical-align: top }
-.reveal thead th { font-weight: 600; background: var(--soft) }
-.reveal code { font: .86em/1.3 ui-monospace, 'DejaVu Sans Mono', Consolas, monospace }
-.reveal pre { margin: 0; padding: .6em .8em; background: var(--soft); white-space: pre-wrap; font: .72em/1.38 ui-monospace, 'DejaVu Sans Mono', Consolas, monospace; width: auto; box-shadow: none }
-.reveal pre:not(.code) { white-space: pre; overflow: hidden } .reveal pre code { font: inherit; background: none }
-.card { font-size: .88em } .card table { margin: .3em 0 } .reveal .card th, .reveal .card td { border-bottom: 1px solid var(--line) }
-.reveal aside.notes { display: none }
-.reveal .slide-number { color: var(--quiet); background: none; font-size: 16px } .reveal .controls { color: var(--accent) } .reveal .progress { color: var(--accent) }
-.fitting .slides section { display: block !important; visibility: hidden; position: absolute }
-a:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
-"""
-
-INDEX_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2128; --paper: #fff; --accent: #005a8c }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #14181d; --accent: #6cb8e8 } }
-body { font: 20px/1.5 'Source Sans Pro', sans-serif; color: var(--ink); background: var(--paper); max-width: 48rem; margin: 0 auto; padding: 1.5rem }
-a { color: var(--accent) } li { margin: .3rem 0 } .print { margin-left: .8rem; font-size: .85em }
-kbd, code { font: .85em ui-monospace, monospace; border: 1px solid currentColor; border-radius: .2em; padding: 0 .3em }
-"""
-
-MATHJAX = r"""
-window.MathJax = { tex: { inlineMath: [['$', '$']], displayMath: [['$$', '$$']], processEscapes: true }, options: { enableMenu: false }, startup: { typeset: false }, svg: { fontCache: 'local' } };
-"""
-
-# Formulas first, then sizes: text shrinks step by step until everything fits, and no slide is left with more than it shows.
-START = """
-function fit(frame) {
-  const inner = [frame, ...frame.querySelectorAll('.body, .text, .media, pre')];
-  const over = () => inner.some(e => e.scrollHeight > e.clientHeight + 1 || e.scrollWidth > e.clientWidth + 1);
-  for (let size = 28; size > 15 && over(); size -= 0.5) frame.style.setProperty('--size', size + 'px');
-}
-const dark = () => { const c = document.documentElement.classList; c.toggle('dark'); c.toggle('light'); };
-MathJax.startup.promise.then(() => MathJax.typesetPromise()).then(() => document.fonts.ready).then(() => {
-  document.querySelectorAll('aside.notes mjx-assistive-mml').forEach(e => e.remove());
-  document.querySelectorAll('.frame').forEach(fit);
-  document.body.classList.remove('fitting');
-  return Reveal.initialize({ width: 1280, height: 720, margin: 0.02, center: false, hash: true, slideNumber: 'c/t', transition: 'none', pdfMaxPagesPerSlide: 1, plugins: [RevealNotes] });
-}).then(() => Reveal.addKeyBinding({ keyCode: 68, key: 'D', description: 'Dark or light' }, dark));
-"""
