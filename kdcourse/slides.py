@@ -167,6 +167,8 @@ def blocks(text: str) -> list[tuple[str, str]]:
             found.append(("heading", heading[1].strip()))
             block = block[heading.end() :].strip()
         kind = "formula" if block.startswith("$$") else "table" if block.startswith("|") else "list" if re.match(r"([-*]|\d+\.) ", block) else "prose"
+        if kind == "formula":
+            block = re.sub(r"\s*[,.:;]\s*\$\$$", " $$", block)  # the sentence around it stays behind
         if block:
             found.append((kind, block))
     return found
@@ -296,7 +298,7 @@ def _card(found, markup: str) -> Slide:
     for paragraph in paragraphs:
         markup = markup.replace(paragraph, "")
     markup = markup.replace("<section ", '<div role="group" ').replace("</section>", "</div>")  # reveal.js takes a section for a slide
-    return Slide(found[1], "The verdict", [f'<div class="card">{markup}</div>'], notes=paragraphs)
+    return Slide(found[1], "The card" if ">EXPLORATORY<" in markup else "The verdict", [f'<div class="card">{markup}</div>'], notes=paragraphs)
 
 
 # ---- the slides that every deck has ---------------------------------------------------------------------------------
