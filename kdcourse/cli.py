@@ -21,6 +21,7 @@ from kdcourse import (
     project,
     report,
     schedule,
+    slides,
     workshop,
 )
 
@@ -126,6 +127,9 @@ def _teaching(command) -> None:
     prefetch.add_arguments(made)
     made = command("dist-workshop", workshop.command, "one zip that a learner unpacks and runs, in build/", lessons=False)
     workshop.add_arguments(made)
+    made = command("slides", slides.main, "slides of lessons from the stored notebooks, executing nothing", lessons=False)
+    made.add_argument("lessons", nargs="*", help="01, 01_slug or a path; all of them if left out")
+    made.add_argument("--out", default=None, help="the folder to write to (build/slides)")
 
 
 def _doctor(options, root) -> int:

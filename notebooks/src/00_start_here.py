@@ -55,7 +55,7 @@ kd.claims.announce("00")
 #
 # The teacher comes with the course: a small convolutional network, trained on 50,000 digits. Here is what it says about a few of them.
 
-# %%
+# %% tags=["slide:teacher", "slide-output"]
 scale = dict(
     count=lesson.pick(smoke=600, quick=10_000, full=50_000),  # images the student sees
     teacher_epochs=lesson.pick(smoke=1, quick=8, full=20),
@@ -94,7 +94,7 @@ kd.plots.show(figure, "Six handwritten digits of which the teacher is unsure, ea
 #
 # Train two students now: the same network, the same initial weights, the same batches. One learns from labels alone, one mostly from soft targets.
 
-# %%
+# %% tags=["slide:first", "slide-output"]
 recipe = dict(epochs=lesson.pick(smoke=1, quick=10, full=15), batch_size=128, learning_rate=8e-3, seed=first_seed)
 
 from_labels = kd.models.mlp(784, 300, 300, 10, seed=first_seed)
@@ -115,7 +115,7 @@ for name, model in (("from labels", from_labels), ("distilled", distilled)):
 #
 # The tutorial of the beginning, with the numbers as its page prints them (`keras-team/keras-io`, `examples/vision/md/knowledge_distillation.md`, commit 04128482; MNIST, 10,000 test images, one run).
 
-# %%
+# %% tags=["slide:page", "slide-output"]
 said, printed = 98.1, {"teacher": 97.81, "student from scratch": 97.78, "distilled student": 96.92}
 wrong = {name: round(100 * (100 - accuracy)) for name, accuracy in printed.items()}
 
@@ -136,7 +136,7 @@ kd.plots.show(
 standard_error = np.sqrt(sum(wrong[name] for name in ("distilled student", "student from scratch")))
 print(f"difference {difference} errors; chance among test images alone would give about ±{standard_error:.0f}; chance among seeds: unknown, there is one run")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:bugs"]
 # The page's own output says that distillation did harm there. Nobody can tell whether it always would: there is one run of each, so the spread between runs is unknown. And the number in the text, the best of all, came from the
 # *teacher's* network: in the first version the constructor read `self.teacher = student; self.student = teacher` (keras-io issue #257).
 #
@@ -208,7 +208,7 @@ runs = pd.concat(
 arms = {"labels": "labels", "none": "correct", "no T²": "no_t_squared", "mean": "elementwise_mean", "mismatch": "mismatch", "not frozen": "not_frozen", "swapped": "swapped"}
 runs["arm"] = runs.bug.map(arms)
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 columns = {
     "labels": ("labels,\nno teacher", "hard"),
     "correct": ("distilled,\nno bug", "soft"),
@@ -247,10 +247,10 @@ print(runs.groupby("bug", sort=False).agg(mean_errors=("errors", "mean"), least=
 #
 # Here is the verdict on the first sentence we would like to be true.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("00-soft-beats-labels", runs)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:card"]
 # Line by line:
 #
 # - **The claim and its minimum effect.** Written down before the run. The minimum effect δ is how large the difference must be to be worth a sentence. It is not zero: with enough seeds every difference is
@@ -271,10 +271,10 @@ if len(table) > 1:
     print(f"seed by seed, labels minus distilled: {paired.tolist()}")
     print(f"they spread by {paired.std():.0f} errors; unpaired runs with these spreads would differ by ±{apart:.0f}")
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("00-no-t-squared", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("00-swapped-flatters", runs)
 
 # %% [markdown]

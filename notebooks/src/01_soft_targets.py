@@ -82,7 +82,7 @@ probabilities = F.softmax(logits / 4, dim=1)  # softened: the next section says 
 nines = (transfer.labels == 9) & (logits.argmax(dim=1) == 9)
 doubt = {other: torch.where(nines, probabilities[:, other], -1.0).argmax().item() for other in (4, 7, 3, 5)}
 
-# %%
+# %% tags=["slide:nines", "slide-output"]
 figure, axes = plt.subplots(2, 4, figsize=(7, 3.9), height_ratios=[1.3, 1])
 for column, (other, index) in enumerate(doubt.items()):
     axes[0, column].imshow(transfer.images[index, 0], vmin=0)
@@ -106,7 +106,7 @@ kd.plots.show(
 #
 # Averaged over all images of a class, the second choices become a map of which digits look alike.
 
-# %%
+# %% tags=["slide:map", "slide-output"]
 similarity = F.one_hot(transfer.labels, 10).float().T @ probabilities  # sums by label, [10, 10]: rows label, columns the teacher's answer
 similarity = similarity / similarity.sum(dim=1, keepdim=True)
 off_diagonal = similarity.clone().fill_diagonal_(float("nan")).numpy()
@@ -153,7 +153,7 @@ kd.plots.show(
     "Right: which share of that the second choice takes. Label smoothing would be one vertical line in each, at 0.09 and at one ninth.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:loss"]
 # ## From the picture to a loss
 #
 # A trained teacher is sure of itself. For most images it gives the first choice nearly all the probability, and a student who copies it sees nearly
@@ -175,7 +175,7 @@ kd.plots.show(
 # quietly switch the soft part off.
 
 
-# %%
+# %% tags=["slide:code"]
 def soft_target_loss(student_logits, teacher_logits, temperature):
     student_log_q = F.log_softmax(student_logits / temperature, dim=1)
     teacher_log_p = F.log_softmax(teacher_logits / temperature, dim=1)
@@ -210,7 +210,7 @@ print("teacher at T = 4:", [f"{x:.3f}" for x in p[0].tolist()])
 print("student at T = 4:", [f"{x:.3f}" for x in q[0].tolist()])
 print(f"soft part, with T²: {soft:.3f} · hard part: {hard:.3f} · {alpha} × soft + {1 - alpha} × hard = {alpha * soft + (1 - alpha) * hard:.3f}")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:arms"]
 # ## The experiment
 #
 # What would have to be true? If soft targets carry knowledge, a student who sees them makes fewer errors than one who sees labels. If it is the *second choices of this very image*
@@ -289,7 +289,7 @@ training = dict(
 teachers = kd.sweep(teacher, seeds=seeds, **scale).assign(arm="teacher")
 runs = kd.sweep(student, seeds=seeds, arm=arms, **training, **scale)
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 labels = {
     "hard": ("labels", "hard"),
     "soft": ("soft\ntargets", "soft"),
@@ -318,13 +318,13 @@ kd.plots.show(
 # Follow one thin line: it belongs to one seed, and all students on it started from the same weights and saw the same batches. From *labels* to *soft targets* it should fall; the question is how much of
 # that fall each control repeats. The diamonds are the paper's numbers. Compare the order of the columns, not their heights or distances: in the quick profile our students see a sixth of the paper's images.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("01-soft-beats-hard", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("01-beats-controls", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 own = [int((~kd.run(twin, seed=s, count=scale["count"], epochs=training["epochs"], learning_rate=training["learning_rate"])["correct"]).sum()) for s in seeds]
 print(f"test errors of the twins that teach `weak`: {own}; of the students from labels: {runs[runs.arm == 'hard'].errors.tolist()}")
 kd.judge("01-weak-teacher", runs)
@@ -450,7 +450,7 @@ kd.judge("01-student-equals-teacher", everyone)
 # The teacher's outputs on a fixed transfer set are computed once and kept: that alone makes distillation as cheap as ordinary training. It also invites a bug that lesson 00
 # has met. The outputs are written down in the order of the data set, the loader then *shuffles*, and output 17 meets image 4,203. Nothing crashes. Watch the loss.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 few = transfer[:2000] if len(transfer) > 2000 else transfer
 few_logits = logits[: len(few)]
 shuffled_by_a_loader = few_logits[torch.randperm(len(few), generator=torch.Generator().manual_seed(0))]

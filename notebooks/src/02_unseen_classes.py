@@ -75,7 +75,7 @@ def teacher_logits(seed, epochs, known, count):
 logits = kd.run(teacher_logits, seed=first_seed, epochs=scale["teacher_epochs"], known=scale["teacher_count"], count=scale["count"])["logits"]
 beliefs = F.softmax(logits / 4, dim=1)  # softened, so that small beliefs can be seen
 
-# %%
+# %% tags=["slide:hearsay", "slide-output"]
 figure, axes = plt.subplots(2, 4, figsize=(7, 3.9), height_ratios=[1.3, 1])
 for column, digit in enumerate((2, 5, 8, 9)):
     clear = (labels == digit) & (logits.argmax(dim=1) == digit)  # the teacher's first choice is the label
@@ -95,7 +95,7 @@ kd.plots.show(
     "teacher finds some in each image.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:arms"]
 # ## The students
 #
 # Seven arms. All students of a seed start from the same weights, and all but `seen` see the same batches. What they see differs in the targets:
@@ -190,7 +190,7 @@ kd.plots.show(
 )
 print(f"of the {len(missed)} others, the student takes {said}")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:bias"]
 # Now read the second row. Are these odd 3s, or quite ordinary ones? And do the wrong answers look like confusions of an eye, or like a word that does not come to mind?
 #
 # ## One number is wrong
@@ -301,7 +301,7 @@ pd.DataFrame({
 # some of those answers must hit. The controls are not powerless. One reading: they answer 3 where *no other class fits*, and such an image often is one; `shuffled` knows besides which classes have something of a 3. This is why recall alone proves
 # nothing, and why the claim is about all errors on all digits. For a student that can only guess, the shift may also cost more than it brings: compare its two columns of errors.
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 columns = {
     "seen": ("3s were\nthere", "soft"),
     "before": ("no 3s,\nno shift", "soft"),
@@ -325,7 +325,7 @@ kd.plots.show(
     + "; ".join(f"{arm}: mean {mean[arm]:.0f}" for arm in columns),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("02-unseen-digit", after)
 
 # %% [markdown]
@@ -539,7 +539,7 @@ shifted_pupils = pd.concat(
 learned = pupils.groupby("arm").training_errors.mean()
 print("training errors of the teachers, mean over seeds: " + ", ".join(f"{arm} {learned[arm]:.1f}" for arm in kinds))
 
-# %%
+# %% tags=["slide:certain", "slide-output"]
 words = {"big": "big, long", "big_fresh": "big, long, fresh images", "small_long": "small, long", "big_short": "big, briefly", "small": "small, briefly"}
 lines = {"big": "-", "big_fresh": "-.", "small_long": "--", "big_short": ":", "small": "-"}
 beside = {"big": (8, -4), "big_fresh": (8, -4), "small_long": (-8, -16), "big_short": (12, 6), "small": (-4, -18)}  # where the words stand, in points
@@ -568,7 +568,7 @@ kd.plots.show(
     + "; ".join(f"{arm}: teacher {on.teacher_errors[arm]:.0f}, student {on.errors[arm]:.0f} errors" for arm in words),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 shifts = shifted_pupils[shifted_pupils.arm.isin(["small", "big"])]
 kd.judge("02-overconfident-teacher", pd.concat([pupils, shifts.assign(arm=shifts.arm + "_shifted")], ignore_index=True))
 
@@ -693,7 +693,7 @@ for arm in ("hard", "soft"):
 # The lines below the figure answer an objection. A student of labels overfits, so perhaps it was only trained too long. Labels and soft targets had twelve tries each on validation images (four learning rates, three lengths, two pilot seeds), which is early stopping of a kind; the other teachers below take over what these two chose. And
 # "at its best moment" shows what stopping each single run at the best of its moments would still have saved.
 
-# %%
+# %% tags=["slide:who", "slide-output"]
 columns = {
     "hard_3": ("labels", "hard"),
     "shuffled_3": ("shuffled\nin class", "control"),
@@ -715,7 +715,7 @@ kd.plots.show(
     + "; ".join(f"{arm}: mean {mean[arm]:.0f}" for arm in columns),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("02-three-percent", who_teaches)
 
 # %%
@@ -789,7 +789,7 @@ kd.judge("02-own-kind", both)
 # A report says: "Our student has never seen a 3, and recognises 98.6 % of them", the paper's number. Can you tell from this sentence what it was trained on? Ask every student of the first seed for the smallest
 # shift with which it can print the sentence about validation images, whose labels we read for once.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 threes_there = validation.labels == 3
 for arm in ("soft", "shuffled", "smoothed", "hard", "untrained"):
     z = kd.run(student, arm=arm, kept=everything_else, seed=first_seed, **training)["unlabelled_logits"]

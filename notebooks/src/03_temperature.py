@@ -58,7 +58,7 @@ kd.claims.announce("03")
 # Under each of its answers we draw what a **student** feels, with the factor $T^2$ of lesson 01 in the loss. Imagine one that knows nothing yet: all its logits are 0, it gives each of the ten classes a tenth. Gradient descent then pushes
 # its logits up where the teacher's probability is above a tenth, and down where it is below.
 
-# %%
+# %% tags=["slide:answer", "slide-output"]
 scale = dict(
     count=lesson.pick(smoke=600, quick=10_000, full=50_000),  # images in the transfer set
     teacher_epochs=lesson.pick(smoke=1, quick=8, full=20),
@@ -144,7 +144,7 @@ def temperature_slider(teacher_logits):
 widget = temperature_slider(logits[leaning])
 display({**widget._repr_mimebundle_(), "text/plain": "[a slider for T, alive in JupyterLab: run this cell]"}, raw=True)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:limit"]
 # ## From the ends to the formula
 #
 # Write $z$ for the student's logits and $v$ for the teacher's, $K$ numbers each, and
@@ -274,7 +274,7 @@ kd.plots.show(
 #
 # $$ H(p) = \underbrace{h(p_1)}_{\text{first choice or not}} + \underbrace{(1-p_1)\, H(p_2, \dots, p_K \mid \text{not the first})}_{\text{which one else}} $$
 
-# %%
+# %% tags=["slide:loud", "slide-output"]
 temperatures = np.logspace(-0.5, 2, 26)  # 0.3 to 100, 1 among them
 share, entropy, norms = [], [], {"with T²": [], "without T²": []}
 for T in temperatures:
@@ -316,7 +316,7 @@ kd.plots.show(
     "on logarithmic axes, with and without the factor T squared.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:experiment"]
 # Where the blue area begins, the answer begins to say something about the other classes; whether it is worth knowing, the picture does not say. Entropy alone is no measure of worth: uniform targets have most of it and say nothing. But the picture shows what a student of low temperature cannot hear.
 #
 # The right panel is the reason for $T^2$ once more, on real logits. How much it matters depends on your optimiser: Adam divides each gradient by its own usual size, so a *pure* soft loss hardly notices the factor. It decides as soon as the soft loss is
@@ -409,7 +409,7 @@ runs = one_row_an_arm(pd.concat([narrowest, narrow, wide], ignore_index=True))
 by_width = {width: runs[runs.width == width] for width in (10, 30, 100, 300)}
 soft_arms = [arm_of(T) for T in temperatures if T is not None]
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.9))
 hot = [T for T in temperatures if T]
 best = {}
@@ -453,13 +453,13 @@ kd.plots.show(
 # Three cards on this. The first two judge the wide students. The second asks of *every* pair of temperatures above 8 whether it differs by less than the margin: the largest difference decides. For such a claim "no difference shown" says only that 0 lies in the interval. What counts is that the whole interval
 # stays inside the margin. The third card compares T = 3 with 1 and 20 only; how sharp the optimum is, the neighbours in the map below must say.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("03-warm-beats-one", by_width[300])
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("03-wide-students-do-not-care", by_width[300])
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("03-narrow-students-do", by_width[30])
 
 # %% [markdown]
@@ -471,7 +471,7 @@ kd.judge("03-narrow-students-do", by_width[30])
 # If the best temperature is a matter of what a student can hold, it should rise with its size. For each size, the map shows how many more errors each temperature costs than the best one of that size. A small ring marks cells that the
 # seeds cannot tell from the best: the 95 % interval of the paired difference contains 0. As the best is itself chosen from the same runs, this is a lower bound on the doubt.
 
-# %%
+# %% tags=["slide:size", "slide-output"]
 widths = list(by_width)
 cost, unsure = np.zeros((len(widths), len(hot))), np.zeros((len(widths), len(hot)), bool)
 for row, width in enumerate(widths):
@@ -587,7 +587,7 @@ kd.judge("03-calibration", calibrated)
 # **Softmax twice.** A service returns probabilities, or a colleague stored them, and the loss expects logits. Nothing crashes: ten numbers in, ten numbers out. But numbers between 0 and 1, divided by 20 and put through a softmax, are nearly equal, and what is left of them is a vote. The third row below
 # repairs it with what is there: $\log p$ are logits, up to a constant for each image that no softmax sees.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 stored = F.softmax(logits, dim=1)  # what was kept
 students_of = {}
 for name, targets in (("probabilities as logits", stored), ("logits", logits), ("log of the probabilities", stored.clamp_min(1e-30).log())):

@@ -54,7 +54,7 @@ kd.claims.announce("04")
 # The teacher is the convolutional network of lesson 01, which comes with the course. Take the image of the transfer set that it is least sure of, and look at its answer three times: as it leaves the network, after
 # the softmax, and as the logarithm of that.
 
-# %%
+# %% tags=["slide:thrown", "slide-output"]
 scale = dict(
     count=lesson.pick(smoke=600, quick=10_000, full=50_000),  # images in the transfer set
     teacher_epochs=lesson.pick(smoke=1, quick=8, full=20),
@@ -98,7 +98,7 @@ kd.plots.show(
     "first and the last have the same shape at different heights; the dashed lines are their means.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:log"]
 # In the middle, most classes have vanished. To the right they are back, all of them: the logarithm undoes the exponential. What does not come back is the height, because
 #
 # $$ \log p_k = z_k - \log \sum_j e^{z_j}, $$
@@ -139,7 +139,7 @@ print("centred, base 2:     ", [f"{x:.4f}" for x in centred(by_hand.log2())[0].t
 print("centred logits:      ", [f"{x:.4f}" for x in recover(by_hand)[0].tolist()])
 print("softmax of those:    ", [f"{x:.4f}" for x in F.softmax(recover(by_hand), dim=1)[0].tolist()])
 
-# %% [markdown]
+# %% [markdown] tags=["slide:loss"]
 # ## From the picture to a loss
 #
 # **Logit matching** is the mean squared error (MSE) between the student's logits $z$ and the teacher's $v$, over the $K$ classes and the $N$ images of the batch:
@@ -170,7 +170,7 @@ for T in (1, 4, 20, 100, 1000):
     print(f"T = {T:4d}: T²·KL / (half the centred MSE) = {kd.losses.soft_target_loss(some_student, some_teacher, T) / (shape / 2):.4f}")
 assert torch.allclose(kd.losses.soft_target_loss(some_student, some_teacher, 1e5), shape / 2, rtol=1e-3)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:arms"]
 # ## The experiment
 #
 # What would have to be true? If small probabilities carry knowledge and the softmax at $T = 1$ hides it, students who match logits make fewer errors than students who match that softmax. If matching logits is at least as good as any temperature, as Kim et al. report
@@ -270,7 +270,7 @@ seeds = lesson.seeds(smoke=1, quick=5, full=10)
 training = dict(epochs=lesson.pick(smoke=1, quick=10, full=20), schedule="one_cycle", watch_every=0)
 runs = students(arms, rates, seeds=seeds, **training, **scale)
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 names = {
     "hard": ("labels", "hard"),
     "kl_1": ("softmax\nT = 1", "soft"),
@@ -294,7 +294,7 @@ kd.plots.show(
 # Go from left to right. From $T = 1$ to $T = 20$ the softmax opens: at first the student hardly sees more than the label, at the end it sees the small probabilities. Then compare the three columns that see everything: $T = 20$, logits, centred logits.
 # By the algebra above, the first and the last are nearly one loss, and should end near each other. The one in the middle asks for one number more.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("04-logits-beat-softmax", runs)
 
 # %%
@@ -451,7 +451,7 @@ for kind, (wrong, teacher_epochs, images, rate) in kinds.items():
     print(f"{kind:10s} teacher: test errors {[int((~t['correct']).sum()) for t in teachers]}{repeats}")
 poor = pd.concat(poor, ignore_index=True)
 
-# %%
+# %% tags=["slide:poor", "slide-output"]
 order = ["kl_half", "kl_1", "kl_20", "mse"]
 shown = {"memorised": ("soft", "o"), "stopped": ("control", "s"), "clean": ("control", "^"), "hasty": ("control", "D")}  # colour and marker
 change = poor.groupby("arm").errors.mean()
@@ -481,7 +481,7 @@ kd.plots.show(
     "intervals. A dotted line: a network trained on the same half-random labels without a teacher. " + "; ".join(f"{arm}: {value:.0f}" for arm, value in change.items()),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("04-noise-turns-the-order", poor)
 
 # %%
@@ -547,7 +547,7 @@ withheld = ["digits_6", "digits_3", "digits_2", "top_3", "top_1", "label"]
 partial = students(withheld, rates, seeds=seeds, **training, **scale)
 api = pd.concat([partial, runs[runs.arm.isin(["hard", "mse_centred"])]], ignore_index=True)
 
-# %%
+# %% tags=["slide:api", "slide-output"]
 seen = {
     "mse_centred": ("everything", "soft"),
     "digits_6": ("6 digits", "soft"),
@@ -568,7 +568,7 @@ kd.plots.show(
     "the runs of one seed, means with 95 percent intervals. " + "; ".join(f"{arm}: mean {mean[arm]:.0f}" for arm in seen),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("04-three-digits-cost", api)
 
 # %%
@@ -590,7 +590,7 @@ kd.judge("04-top-three-beat-three-digits", api)
 # "Mean squared error between student and teacher": said that way, it invites a mean squared error between their *probabilities*. It looks harmless, is bounded, and has the right minimum. Look at its gradient. The
 # teacher is sure of class 0; the student prefers class 1 by a growing margin: the wronger it is, the more it should be pulled.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 margins = torch.linspace(0, 20, 101, dtype=torch.float64)
 sure = torch.zeros(len(margins), 10, dtype=torch.float64)
 sure[:, 0] = 10.0

@@ -50,7 +50,7 @@ lesson = kd.start("05", profile, first_seed)
 # %%
 kd.claims.announce("05")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:dispute"]
 # ## The dispute
 #
 # **Label smoothing** replaces the label by $1-\varepsilon$ for its class plus $\varepsilon$ spread evenly over all $K$ classes, its own included (Szegedy et al. 2016). Here is who found what, as printed in the papers.
@@ -167,7 +167,7 @@ kd.judge("05-teacher-gain", teachers)
 #
 # Take a 9 that leans like a 4. How much more likely than the least likely class is its second choice? The axis is logarithmic, so that small probabilities are not lost.
 
-# %%
+# %% tags=["slide:image", "slide-output"]
 mnist = kd.load("mnist")
 transfer = kd.hold_out(mnist.train)[0][: scale["count"]]
 said = {kind: kd.run(teacher, kind=kind, seed=first_seed, **scale)["logits"] for kind in SMOOTHING}
@@ -216,7 +216,7 @@ kd.plots.show(
 # Müller's picture. The last layer gives class $k$ the logit $w_k^\top x + b_k$, where $x$, of $D$ numbers, is what the **penultimate layer** (the last before the logits) makes of an image, and the row $w_k$ is the class's **template**. Three templates are three points, three points span a plane, and
 # every image can be projected on it: orthonormalise $w_1 - w_3$ and $w_2 - w_3$ with a QR decomposition and take the coordinates of $x$ in that basis. Smoothing wants an image equally far from all templates of other classes. If it succeeds, what remains of a class is a tight bunch.
 
-# %%
+# %% tags=["slide:plane", "slide-output"]
 CLASSES = {4: ("o", "#56b4e9"), 9: ("s", "#e69f00"), 0: ("^", "#999999")}  # two that look alike and one that does not
 figure, axes = plt.subplots(2, 2, figsize=(7, 5.6))
 for row, kind in enumerate(("plain", "ls10")):
@@ -299,7 +299,7 @@ kd.judge("05-collapse", teachers)
 # %%
 kd.judge("05-information-lost", teachers)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:losses"]
 # Seeds take turns as referee, so the five values of one kind are not fully independent: read the interval as a guide. And a referee without smoothing measures what *plain* teachers have in common, which need not be all there is to know. Hence the
 # diamonds: two teachers smoothed alike, from different seeds. What they agree on is not noise. If their agreement is lower than that of two plain teachers, there is less to agree on; if it is higher than their agreement with a plain teacher, they know some of it in another way.
 #
@@ -431,7 +431,7 @@ table = {
 print("errors of 10,000: student of the smoothed teacher minus student of the plain one")
 print(pd.DataFrame(table).to_string())
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 figure, axis = plt.subplots(figsize=(7, 4.2))
 axis.axvline(0, color="0.4", linewidth=1, zorder=0)
 for row, (loss, text) in enumerate(LOSSES.items()):
@@ -462,13 +462,13 @@ kd.plots.show(
 # %% [markdown]
 # Go down the rows and watch the sign. Each row compares the same teachers; the loss changes, and with it, in the last row, the learning rate. The three cards below test three sentences about this picture.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("05-helps-at-one", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("05-temperature-turns-it", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("05-harms-with-teacher-at-twenty", runs)
 
 # %% [markdown]
@@ -644,7 +644,7 @@ kd.judge("05-equally-flat", runs)
 #
 # A colleague wants to check "smoothed teachers make bad students" and distils at T = 20. Two files in the repository have a function called `kd_loss`. Both run, both converge, and nobody notices that they differ, because they agree at $T=1$, where it is tempting to test.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 
 
 def kd_loss_of_file_one(student_logits, teacher_logits, temperature):

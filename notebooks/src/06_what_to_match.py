@@ -54,7 +54,7 @@ kd.claims.announce("06")
 # Whatever is matched, it falls into one of three kinds. A **response** is what the network answers: its logits. A **feature** is what it computes on the way. A **relation** says how the images of a batch lie to each other inside it, whatever the coordinates.
 
 
-# %%
+# %% tags=["slide:kinds", "slide-output"]
 def network_drawing(axis, x, heights, colour, name):
     """A network as a row of upright bars, from the image on the left to the answer on the right; returns the bars' middles."""
     places = np.linspace(1.2, 8.6, len(heights))
@@ -132,7 +132,7 @@ logits, insides = kd.features.activations(teacher_network("deep", seed=first_see
 for number, inside in enumerate(insides, 1):
     print(f"layer {number}: {' × '.join(map(str, inside.shape[1:]))} numbers an image, from 0 to {inside.max():.0f}")
 
-# %%
+# %% tags=["slide:maps", "slide-output"]
 shown = [(transfer.labels[:500] == digit).nonzero()[0].item() for digit in (2, 4, 7, 9)]
 figure, axes = plt.subplots(4, 6, figsize=(7.2, 4.9))
 for row, index in enumerate(shown):
@@ -152,7 +152,7 @@ kd.plots.show(
     "strokes on a fine grid; the last one has three by three cells.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:losses"]
 # Read a row from left to right: up to which layer could you still name the digit? The grid coarsens until nine cells are left, and it is the channels, summed away here, that have to hold the rest. FitNets took its hint from the middle, where the pixels are behind and the answer is still to come.
 #
 # ## From the idea to code
@@ -346,7 +346,7 @@ norm_arms = {f"norm_{arm}": thin_arms[arm] for arm in ("soft", "hints")}
 normed = train_arms(norm_arms, seeds, kind="thin_norm", learning_rate=norm_rate, **thin)
 thin_runs = pd.concat([plain, normed], ignore_index=True)
 
-# %%
+# %% tags=["slide:thin", "slide-output", "slide-vote"]
 table = thin_runs.pivot(index="seed", columns="arm", values="errors")
 looks = {
     "labels": ("labels", "hard"),
@@ -385,7 +385,7 @@ kd.plots.show(
     "Green diamonds: the errors Romero and others printed in 2015 for their own networks.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("06-hints-start-thin-students", thin_runs)
 
 # %%
@@ -513,7 +513,7 @@ match_arms |= {f"soft_{name}": term | dict(response="soft", weight=with_soft[nam
 match_arms |= {f"{name}_shuffled": terms[name] | dict(control="shuffled") for name in ("hint", "contrastive")}
 match_runs = train_arms(match_arms, seeds, **small)
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 table = match_runs.pivot(index="seed", columns="arm", values="errors")
 mean = table.mean()
 names = {"hint": "hints", "attention": "attention maps", "relation": "distances", "contrastive": "contrasts"}
@@ -562,7 +562,7 @@ kd.plots.show(
     "of seven teacher-student pairs, as green diamonds in the same rows, more to the left.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("06-answers-before-features", match_runs)
 
 # %%
@@ -600,7 +600,7 @@ guides = kd.sweep(teacher_answers, seeds=seeds, kind=list(families), part="test"
 crossing = train_arms(crossing_arms, seeds, **common)
 crossing["agreement"] = [10_000 * (~agrees).mean() for agrees in crossing.agrees]  # answers unlike the teacher's, per 10,000
 
-# %%
+# %% tags=["slide:cross", "slide-output"]
 cross_errors, cross_unlike = (crossing.groupby("arm")[column].agg(["mean", kd.plots.half_width]) for column in ("errors", "agreement"))
 guide_errors = guides.groupby("kind").errors.mean()
 figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.9), width_ratios=[4, 3])
@@ -640,7 +640,7 @@ kd.plots.show(
     "each row. Under the columns stand the teachers' own errors.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("06-convolutions-imitate-attention", crossing)
 
 # %%
@@ -686,7 +686,7 @@ for name, (sums, standard) in ways.items():
 # %% [markdown]
 # Four readings of one line of code. Divide the second number of each line by the first: only where that is near 1 were they two halves. Then compare the lines with and without scaling. Adam will not save you: it rescales the *sum* of the two, not each. Here is what weights do, seen on validation images, which is where a weight is to be chosen. Features are scaled to a root mean square of 1; the ratio of the two pulls is that at birth.
 
-# %%
+# %% tags=["slide:weights", "slide-output"]
 weights = lesson.pick(smoke=[1.0, 100.0], quick=[0.1, 1.0, 10.0, 100.0, 1000.0], full=[0.1, 1.0, 10.0, 100.0, 1000.0])
 trap_arms = {"labels": {}} | {f"w{w:g}": dict(match="hint", pairs=good_pairs, weight=w) for w in weights}
 trap_arms |= {name: dict(match="hint_sum" if sums else "hint", pairs=good_pairs, standard=standard) for name, (sums, standard) in ways.items() if not standard}

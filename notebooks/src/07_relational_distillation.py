@@ -62,7 +62,7 @@ kd.claims.announce("07")
 #
 # All images are moved by up to two pixels each way before they are shrunk to 14×14, once and for all. You should know why. The clothes of Fashion-MNIST are so well centred that comparing raw pixels is hard to beat; we made the task harder for pixels, on validation images, before the claims were written.
 
-# %%
+# %% tags=["slide:clothes", "slide-output"]
 scale = dict(
     dataset="fashion_mnist",
     count=lesson.pick(smoke=300, quick=4000, full=30_000),  # images that the students learn from
@@ -105,7 +105,7 @@ kd.plots.show(
 #
 # Five images, as points in the teacher's space, and what students might make of them. Write $t_i$ and $s_i$ for the embeddings of image $i$. **RKD-D** compares distances, each divided by the mean distance of its own space. **RKD-A** compares the cosine of the angle at $t_i$ between $t_j$ and $t_k$, for all triplets.
 
-# %%
+# %% tags=["slide:shapes", "slide-output"]
 teacher_points = torch.tensor([[0.0, 0.0], [1.0, 0.2], [0.4, 1.1], [2.2, 0.9], [1.9, 1.8]])
 c, s = np.cos(2.2), np.sin(2.2)
 tilted, _ = torch.linalg.qr(torch.tensor([[0.9, 0.3], [0.2, 1.0], [0.5, -0.4]]))
@@ -141,7 +141,7 @@ kd.plots.show(
     "Filled points and solid lines: both losses are zero. Hollow points and dotted lines: they are not.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:rkd"]
 # Everything that keeps shapes costs nothing: moving, turning, mirroring, enlarging, and a space with more dimensions than needed. What changes the shape costs. (The plane in three dimensions looks squeezed only because paper has two.)
 #
 # ## From the picture to the formula
@@ -217,7 +217,7 @@ for name, loss in (("written out", angle_loss), ("from Gram matrices", kd.losses
 #
 # An **invariance** is a change that a loss does not notice. For a student it is freedom: it may put its cloud of points wherever, however large and however turned, if only the shape is right. This is what regression on the numbers themselves forbids. We check it instead of believing it: the teacher is a cloud of points, the student the same cloud after a change.
 
-# %%
+# %% tags=["slide:invariance", "slide-output"]
 rotation, _ = torch.linalg.qr(torch.randn(16, 16, generator=generator))
 wider = torch.linalg.qr(torch.randn(40, 40, generator=generator))[0][:16]  # 16 orthogonal directions in 40 dimensions
 changes = {
@@ -376,7 +376,7 @@ def gaps(arm, other, metric="misses", table=runs):
     return (by_seed[arm] - by_seed[other]).dropna().to_numpy()
 
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 rows = {
     "triplets": ("triplets", "hard"),
     "labels": ("labels", "hard"),
@@ -430,7 +430,7 @@ print(f"with more misses than raw pixels, by the means of the first {len(seeds)}
 #
 # But ten seeds are five choices, each twice, and two runs of one choice are not strangers. The card counts ten: it answers for new runs of these five choices. The lines below it first take the mean of each choice and count five: read those if you ask about a choice that nobody has made yet.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("07-relations-beat-triplets", runs)
 
 # %%
@@ -441,7 +441,7 @@ if len(choices) > 1:
     half = stats.t.ppf(1 - 0.05 / 3 / 2, len(choices) - 1) * stats.sem(choices)  # 98.3 %, as on the card
     print(f"{choices.mean():,.1f} misses, 98.3 % interval over {len(choices)} choices {choices.mean() - half:,.1f} to {choices.mean() + half:,.1f}; claimed: more than 150")
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("07-teacher-is-needed", five)
 
 # %% [markdown]
@@ -522,7 +522,7 @@ kd.plots.show(
 #
 # Everything above was about embeddings. Relations are also offered as a general method: add them to the loss of a classifier, on its penultimate layer. RepDistiller (Tian, Krishnan and Isola 2020) trained 13 pairs of networks on CIFAR-100 with many methods, among them RKD with labels ($\lambda_D = 25$, $\lambda_A = 50$) and plain distillation of logits with labels (KD, $T = 4$). Their table, drawn as it stands, without a spread:
 
-# %%
+# %% tags=["slide:published", "slide-output"]
 published = {  # accuracy in %, student alone, KD, RKD: README of RepDistiller
     "WRN-40-2 → 16-2": (73.26, 74.92, 73.35), "WRN-40-2 → 40-1": (71.98, 73.54, 72.22), "ResNet56 → 20": (69.06, 70.66, 69.61),
     "ResNet110 → 20": (69.06, 70.67, 69.25), "ResNet110 → 32": (71.14, 73.08, 71.82), "ResNet32x4 → 8x4": (72.50, 73.33, 71.90),
@@ -613,7 +613,7 @@ classes = dict(
 answers = kd.sweep(classifier, seeds=seeds, arm=["hard", "kd", "rkd"], **classes)
 answers = pd.concat([answers, kd.sweep(classifier, seeds=few_seeds, arm=["rkd_on_logits", "kd_and_rkd"], **classes)], ignore_index=True)
 
-# %%
+# %% tags=["slide:classes", "slide-output"]
 kinds = {
     "hard": ("labels", "hard"),
     "kd": ("KD", "soft"),
@@ -645,7 +645,7 @@ kd.judge("07-adds-to-kd", answers[answers.seed.isin(few_seeds)])
 #
 # **A distance of zero.** Most people write pairwise distances with broadcasting, the diagonal included. The loss is finite and looks right. But the derivative of a square root at 0 is infinite, the gradient multiplies it by 0, and $\infty \cdot 0$ is not a number. One such step, and the weights are no numbers either.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 leaf = student_points.clone().requires_grad_()
 
 

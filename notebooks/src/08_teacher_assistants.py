@@ -45,7 +45,7 @@ lesson = kd.start("08", profile, first_seed)
 # %%
 kd.claims.announce("08")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:published"]
 # ## What is published
 #
 # Mirzadeh et al. (2020) distil plain networks and residual networks of growing depth, with and without an assistant. Test accuracies from their Table 1:
@@ -122,7 +122,7 @@ ladder = pd.DataFrame(
 )
 print(ladder.rename_axis("layers").to_string(formatters=["{:,.0f}".format, "{:,.0f}".format, "{:.1f}".format]))
 
-# %% [markdown]
+# %% [markdown] tags=["slide:chain"]
 # In the names, "layers" are convolutions. The student is tiny; that is the point of the exercise. Look at the last column before you believe that a chain costs little: the 8-layer network alone is worth many students, and the teacher more.
 #
 # ## From one teacher to many
@@ -256,7 +256,7 @@ print(table.to_string())
 #
 # ## Does the gap hurt?
 
-# %%
+# %% tags=["slide:gap", "slide-output", "slide-vote"]
 def dots(axis, place, values, colour, side, marker="o"):
     """One arm: a dot a run, and to one side of them the mean with its 95 % interval over seeds."""
     axis.scatter(np.full(len(values), place), values, s=15, color=colour, alpha=0.5, linewidths=0)
@@ -286,7 +286,7 @@ kd.plots.show(
     f"A dashed line marks students from labels, {mean['labels']:.0f} errors. Students: " + ", ".join(f"under {of[arm]} layers {mean[arm]:.0f}" for arm in of),
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("08-gap-hurts", runs)
 
 # %%
@@ -319,7 +319,7 @@ seconds = networks.groupby("path").seconds.mean()
 lesson_clock = "; ".join(f"{path} {seconds[path] / seconds['2']:.1f}" for path in ("10", "10>4", "10>8"))
 kd.lesson.say(f"by the clock of this machine, in trainings of the student: {lesson_clock}")
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 published = {"labels": 10_000 - 7016, "direct": 10_000 - 7257, "assisted": 10_000 - 7351}
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 5), sharey=True, width_ratios=[1.25, 1])
 shades = {"student": kd.plots.COLOURS["soft"], "assistants": "#56b4e9", "big teacher": kd.plots.COLOURS["teacher"]}
@@ -360,7 +360,7 @@ kd.plots.show(
 #
 # The diamonds are Mirzadeh's three numbers for CIFAR-10, drawn as ratios: their errors from labels and with an assistant, each divided by their direct errors and multiplied by ours. They show how large the published effects are, not where our points should lie.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("08-assistant-helps", runs)
 
 # %%
@@ -433,7 +433,7 @@ kd.plots.show(
 #
 # The published step from direct to assisted takes away a thirtieth of the errors, 94 of 2,743. What does it take to see a step of that relative size here? From the spread of the paired differences of our seeds, and from the test images:
 
-# %%
+# %% tags=["slide:seeds", "slide-output"]
 outcome = {(run.arm, run.seed): run.correct for run in runs.itertuples()}
 difference = 1e4 * np.stack([outcome["assisted", seed].astype(float) - outcome["direct", seed] for seed in seeds])  # positive: fewer errors with the assistant
 sought = mean["direct"] * (published["direct"] - published["assisted"]) / published["direct"]
@@ -542,7 +542,7 @@ for one in every:
     print(f"search {one['name']}: {trials} trials, errors {one['trials'].min():.0f} to {one['trials'].max():.0f}, median {np.median(one['trials']):.0f}; "
           f"winner T = {T:g}, λ = {weight:.2f}, trained again {one['again'].mean():.0f} on average")  # fmt: skip
 
-# %%
+# %% tags=["slide", "slide-output"]
 reported = pd.DataFrame(
     [{"arm": arm, "seed": run["seed"], "test_errors": float(np.mean(run[arm]))} for run in searches.to_dict("records") for arm in ("reported", "trained_again")]
 )
@@ -553,7 +553,7 @@ kd.judge("08-winner-of-120", reported)
 #
 # "But all arms had their 120 trials, so the luck cancels." On average it does. In a single table it does not, because two winners are not equally lucky. The next figure shows how much: take the same searches, split each at random into two halves of 60 trials, call one half *method A* and the other *method B*, and let each report its best. The two methods are the same.
 
-# %%
+# %% tags=["slide:lottery", "slide-output"]
 shuffle = np.random.default_rng(lesson.first_seed)
 gains = []
 for one in every:
@@ -602,7 +602,7 @@ kd.plots.show(
 # Two lines from the published training code, and what they do. First the schedule of the residual networks. The text has a rate of 0.1, divided by ten twice:
 
 
-# %%
+# %% tags=["slide:wrong"]
 def published_rate(epoch, epochs):
     if epoch < int(epoch / 2.0):
         return 0.1
@@ -612,7 +612,7 @@ def published_rate(epoch, epochs):
         return 0.001
 
 
-# %% tags=["nbval-check-output"]
+# %% tags=["nbval-check-output", "slide-output"]
 rates = [published_rate(epoch, 160) for epoch in range(160)]
 for rate in (0.1, 0.01, 0.001):
     print(f"learning rate {rate}: {rates.count(rate)} of 160 epochs")

@@ -118,7 +118,7 @@ every_member = kd.sweep(member, seeds=seeds, index=[0, 1, 2, 3, 4], differ="all"
 # %% [markdown]
 # Look at what we hide and what the members say about it: new images on which they answer differently, and beside them the five answers and their mean.
 
-# %%
+# %% tags=["slide:opinions", "slide-output"]
 labelled, everything, _ = material(**data)
 classes = kd.load(scale["dataset"]).classes
 all_logits, _ = ensemble(first_seed, **scale)
@@ -157,7 +157,7 @@ kd.plots.show(
     "columns the ten classes; the darker, the more probable. In each table at least two members have their darkest cell in different columns.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:ambiguity"]
 # Read the rows of one picture against each other: they were trained alike, on the same thousand digits, and do not say the same. A pale row is a member in doubt, a dark cell one that is sure. The mean is never surer than its members are on average, and where sure members contradict each other it alone doubts. Now compare the two numbers of the title. Where the first one is 0, whoever asks the five about images that they have learned
 # hears one first choice five times, and if they know these images by heart, it was on the label already.
 #
@@ -208,7 +208,7 @@ print("by hand, geometric ", [round(p, 2) for p in (geometric / geometric.sum())
 # %% [markdown]
 # Where do differences come from? Members, three at a time here, may start from different weights, see the batches in different orders, or learn different images (**bagging**: each draws its thousand with replacement). Going to the right in the picture, one more thing differs.
 
-# %%
+# %% tags=["slide:differ", "slide-output"]
 few_seeds = lesson.seeds(smoke=1, quick=3, full=3)  # for the questions on the side
 kd.sweep(member, seeds=few_seeds, index=[1, 2], differ="order", **scale)  # the first is member 0
 kd.sweep(member, seeds=few_seeds, index=[0, 1, 2], differ="images", **scale)
@@ -348,7 +348,7 @@ runs = pd.concat([*students, pd.DataFrame(answers)], ignore_index=True)
 runs["errors"] = [10_000 * (~correct).mean() for correct in runs.correct]
 
 
-# %%
+# %% tags=["slide:five", "slide-output", "slide-vote"]
 def draw_arms(axis, frame, groups):
     """Every run a dot, runs of a seed joined within a group of arms, means with 95 % intervals. groups: lists of (arm, text, role)."""
     ticks, position = [], 0.0
@@ -422,12 +422,12 @@ kd.plots.show(
     "brackets from the lowest to the highest seed.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 print(f"a network from labels, as many steps as the students: {mean.single:.0f} errors; a member, fewer steps: {member_mean:.0f}")
 print("kept of the gain over a member:", ", ".join(f"{arm} {100 * (member_mean - mean[arm]) / (member_mean - mean.ensemble):.0f} %" for arm in kept))
 kd.judge("09-keeps-eighty-own", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("09-keeps-eighty-new", runs)
 
 # %%
@@ -473,7 +473,7 @@ print("errors among 10,000 test images, seed by seed")
 print(noisy.pivot(index="arm", columns="seed", values="errors").loc[["quiet", "noise50", "fixed50"]].round(0).to_string())
 kd.judge("09-noise-helps", noisy)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:peers"]
 # Two arms have noise of the same size; in one it is fresh. Fresh noise leaves the teacher's logits as they are in the mean, and no student can follow it from step to step. Noise that stays is part of the answer, and can be learned like the rest of it. (In the paper the noise hits a random part of the examples and the loss is squared; the idea is the same, the recipe is ours.) The strength σ = 0.5 was the best of
 # three on validation images, tried for the fresh noise alone. With three seeds, an interval that contains 0 leaves even the direction open.
 #
@@ -521,7 +521,7 @@ pairs = kd.sweep(pair, seeds=pair_seeds, how=["alone", "mutual"], temperature=2.
 pairs = pd.concat([pairs, kd.sweep(pair, seeds=seeds, how="shuffled", temperature=2.0, length=1.5, **scale)], ignore_index=True)
 pairs = pd.concat([pairs.assign(arm=pairs.how + "_" + one, correct=pairs[f"correct_{one}"]) for one in ("a", "b", "both")], ignore_index=True)
 
-# %%
+# %% tags=["slide:mutual", "slide-output"]
 pairs["errors"] = [10_000 * (~correct).mean() for correct in pairs.correct]
 
 figure, axis = plt.subplots(figsize=(8, 3.9))
@@ -551,7 +551,7 @@ kd.plots.show(
     "open dots are seeds that have no shuffled run. The axis does not start at zero.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("09-mutual-both", pairs)
 
 # %%
@@ -752,7 +752,7 @@ kd.judge("09-specialist", consulted)
 #
 # All on one picture. The unit of cost is the training of one member; asking a teacher about a training image costs a third of a training step, as there is no way back. Open circles have to ask more than one network for every answer they will ever give.
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 one = kd.models.count_flops(network(scale["kind"], 0), tuple(everything.images.shape[1:]))
 unit = 3 * one * scale["epochs"] * scale["known"]  # forward once, backward twice as much
 own_asked, pool_asked = (one * images / unit for images in (scale["known"], scale["pool"]))  # one teacher's answers to all of them
@@ -813,7 +813,7 @@ kd.plots.show(
 #
 # **One loud member.** You collect five networks from five colleagues. One was trained longer, or exports its logits at another scale. In the mean of the *logits*, whoever shouts is heard: a logit ten times as large has ten votes. No label is wrong and nothing crashes.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 _, asked = ensemble(first_seed, **scale)
 loud = asked.clone()
 loud[0] *= 10

@@ -129,7 +129,7 @@ def settings(dataset):
 teachers = dict(list(kd.sweep(teacher, seeds=seeds, **settings(list(NAMES))).groupby("dataset")))
 
 
-# %%
+# %% tags=["slide:views", "slide-output"]
 def rebuilt(seed, dataset):
     """The teacher of a run, ready to be asked, with its answers."""
     found = kd.run(teacher, seed=seed, **settings(dataset))
@@ -175,7 +175,7 @@ kd.plots.show(
     "and the mean name different digits.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:mean"]
 # (The teacher of this figure, of the strangers' and of the last one is that of the first seed.) Each row is one digit, and you would give all its copies one label. The teacher does not. It was trained on such transforms, of *its* thousand images; of images it has never seen it holds different opinions from different sides. That is a disagreement of one network with itself, and it needs no label to be seen. Where it is large, at most
 # one opinion can be right, and the plain answer is just one of them, without any privilege.
 #
@@ -201,7 +201,7 @@ def transform_ensemble(model, images, views):
 few = unlabelled.images[:200]
 assert torch.allclose(transform_ensemble(model, few, through), kd.unlabelled.transform_ensemble(model, few, through), atol=1e-4)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:nothing"]
 # Why not teach the teacher's plain answer? For a student with probabilities $q$ and target $t$, the gradient of the cross-entropy on the logits is $q - t$. Imagine a student that has come to answer like its teacher. If $t$ is the teacher's plain soft answer, the gradient is exactly 0: **a network has nothing to learn from its own answer.** If $t$ is the
 # plain hard label, the gradient says "be surer of what you say", and nothing else; it can never change the student's mind. Only a target that comes from somewhere else can.
 #
@@ -228,7 +228,7 @@ for name, target in targets.items():
 #
 # How many views does it take? We know the hidden labels, so we count the errors of the labels, for each view by itself and for the mean of the first $V$.
 
-# %%
+# %% tags=["slide:labels", "slide-output"]
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.5))
 for axis, (dataset, name) in zip(axes, NAMES.items()):
     alone, together = (np.array([*teachers[dataset][f"labels_{kind}"]]) for kind in ("alone", "together"))  # [seeds, views]
@@ -385,7 +385,7 @@ named = runs.assign(arm=[f"{short[dataset]}_{arm}" for dataset, arm in zip(runs.
 better = [runs[(runs.dataset == dataset) & (runs.arm == arm)].assign(arm=f"{short[dataset]}_student") for dataset, arm in BETTER.items()]
 named = pd.concat([named, *better], ignore_index=True)
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 def draw_arms(axis, table, groups):
     """Every run a dot, runs of a seed joined within a group of arms, means with 95 % intervals. groups: lists of (arm, text, role)."""
     ticks, position = [], 0.0
@@ -431,13 +431,13 @@ kd.plots.show(
     "hidden labels. Green diamonds on the left: what Xie et al. state for house numbers. The vertical axes do not start at zero.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("10-student-beats-teacher", named)
 
 # %%
 kd.judge("10-not-only-longer", named[named.seed.isin(few_seeds)])
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("10-views-beat-single", named)
 
 # %%
@@ -455,7 +455,7 @@ kd.judge("10-views-on-mnist", named)
 #
 # For the card on noise all four students (two a data set) learn the labels of the mean of the views: one with noise, one without. Each is judged twice.
 
-# %%
+# %% tags=["slide:noise", "slide-output"]
 noise_arms = []
 for arm, kind in (("teacher", "teacher"), ("views", "quiet"), ("noisy", "noisy")):
     mine = runs[runs.arm == arm]
@@ -550,7 +550,7 @@ kd.judge("10-threshold-costs", named[named.seed.isin(few_seeds)])
 # Unlabelled images are cheap because nobody has looked at them. So nobody knows whether they are digits at all. We add as many images that do not belong as there are unlabelled digits, of two kinds: **clothes** from Fashion-MNIST, as far from digits as one can get, and **halves**, the upper half of one digit on the lower half of another, strange pictures from the pixels of
 # the right ones. The teacher has ten words, and for whatever it is shown it must use one of them.
 
-# %%
+# %% tags=["slide:strangers", "slide-output"]
 KINDS = {"fashion_mnist": "clothes", "halves": "halves"}
 kd.sweep(said_of_strangers, seeds=few_seeds, foreign=list(KINDS), **settings("mnist"))
 heard = {kind: kd.run(said_of_strangers, seed=first_seed, foreign=kind, **settings("mnist")) for kind in KINDS}
@@ -709,7 +709,7 @@ kd.plots.show(
 #
 # **A transform that changes the label.** The views must be such that the answer is the same. On Fashion-MNIST mirroring belongs to our views: a mirrored shoe is a shoe. A mirrored 2 is nothing at all, a 6 upside down is a 9. Take the transforms from another project's code, and this happens to the labels of two thousand digits:
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 some = unlabelled[:2000]  # which are digits
 for name, more in (("views of the lesson", {}), ("mirrored as well", {"mirror": True}), ("turned by up to 180°", {"turn": 180.0})):
     through = kd.unlabelled.views(scale["look"], first_seed, **NOISE["mnist"] | more)

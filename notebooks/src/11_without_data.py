@@ -10,7 +10,7 @@
 #     name: python3
 # ---
 
-# %% [markdown]
+# %% [markdown] tags=["slide:published"]
 # # 11 · Distillation without data
 #
 # **After this lesson you can distil a network whose training data you will never see, say what each way of doing so lets out of the building, and tell an honest baseline in this literature from a straw man.**
@@ -69,7 +69,7 @@ kd.claims.announce("11")
 # - **random strokes**, two curves drawn by a few lines of code, for somebody who also knows that the pictures were written with a pen;
 # - Fashion-MNIST, **unrelated images** from the internet.
 
-# %%
+# %% tags=["slide:inputs", "slide-output"]
 scale = dict(
     kind="perceptron",
     dataset="mnist",
@@ -147,7 +147,7 @@ kd.plots.show(
     "Left of each row, over how many classes its answers to 1,000 such images spread: " + ", ".join(f"{names[s]} {n:.1f}" for s, n in used.items()) + ".",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:families"]
 # Read the small numbers. A classifier has no answer "none of these". It has to call a shoe something, and may be quite sure of it. That is a nuisance elsewhere and our chance here: *any* input gets an answer, and every answer says a little about the function we want to copy.
 #
 # How much it says depends on the row. Where all inputs get nearly the same answer, a student can agree with its teacher and know nothing else. Even then the ten *logits* vary from image to image, which is why students of this lesson match logits ([lesson 04](04_logits.ipynb)) and not softened probabilities: their loss is the mean $|z - v|$ over the classes, with $z$ the student's logits and $v$ the teacher's, as in DFAD, for everyone alike.
@@ -219,7 +219,7 @@ for words, images in (("one of each class", by_hand), ("twice the first", by_han
 #
 # And two generators, in a game with a student as described: **dfad**, and **idle**, its control: the same game, but the generator never learns. It stays as it was born, a network of random weights that makes images with the two numbers of the data. If the search for the student's errors is what counts, dfad has to beat idle.
 
-# %%
+# %% tags=["slide:made", "slide-output"]
 LAYERS = ("relu0", "relu1", "linear2")  # the outputs of all layers
 WITH_NORM = ("impressions", "norms")  # made from the teacher with batch norm, whose answers their students imitate
 
@@ -434,7 +434,7 @@ teachers = kd.sweep(answers_of_teacher, seeds=seeds, part="test", **scale).assig
 runs = pd.concat([arms_of(offline), played, teachers], ignore_index=True)
 runs["errors"] = [10_000 * (~right).mean() for right in runs.correct]
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 ROWS = [
     ("teacher", "the teacher itself", "teacher", None),
     ("real", "real images", "hard", (9839, "Chen 2019")),
@@ -490,13 +490,13 @@ kd.plots.show(
 #
 # The green diamonds belong to networks ten times as wide and to many more steps on larger batches. They say where a method has been, not where our dots should lie.
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("11-game-beats-pixel-noise", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("11-smoothness-is-worth-most", runs)
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("11-records-help", runs)
 
 # %%
@@ -596,7 +596,7 @@ kd.judge("11-best-moment-is-not-the-last", moments)
 # patient in a small hospital. So record the mean activations of $n$ images of each digit, and reconstruct *one* image for each class whose activations come close to them.
 
 
-# %%
+# %% tags=["slide:leak", "slide-output"]
 def leak(n, seed, groups, steps, smooth, **scale):
     """One image for each group of n training images of a class, found from the layers' mean activations; how much it looks like (correlation of pixels) one of those n and a stranger of the class."""
     teacher = teacher_network(seed, **scale)
@@ -692,7 +692,7 @@ else:
 #
 # **The teacher is left in training mode.** You freeze its weights (`requires_grad_(False)`), you run everything under `no_grad`, and you think that nothing can happen to it. But a batch-norm layer in training mode updates its record with every batch it sees. Show it noise, and it forgets what digits are like, without a single gradient.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 for mode in ("train", "eval"):
     careless = teacher_network(first_seed, norm=True, **scale).train(mode == "train")
     before = int((~kd.correct(careless, validation)).sum())

@@ -134,7 +134,7 @@ def teacher_labels(dataset, per_class, seed, temperature=4.0):
     return F.softmax(logits / temperature, dim=1)
 
 
-# %%
+# %% tags=["slide:obvious", "slide-output"]
 figure, axes = plt.subplots(2, 1, figsize=(8, 4.4))
 for axis, dataset in zip(axes, DATASETS):
     rows = [kd.data.to_float(begin(start, dataset, size, 1, first_seed).images)[:, 0] for start in ("random", "centres")]
@@ -151,7 +151,7 @@ kd.plots.show(
     "The means are blurred; those of digits still look like digits.",
 )
 
-# %% [markdown]
+# %% [markdown] tags=["slide:unrolled"]
 # ## Ten images for one network
 #
 # Begin with one network and its initial weights $\theta_0$, known to both sides. A few steps of gradient descent on the synthetic images $\tilde x$ with labels $\tilde y$ and step sizes $\eta_1, \dots, \eta_T$ lead to
@@ -263,7 +263,7 @@ USES = {
 uses = pd.concat([starts[["seed", arm]].rename(columns={arm: "percent"}).assign(arm=arm) for arm in USES], ignore_index=True)
 
 
-# %%
+# %% tags=["slide:one-start", "slide-output", "slide-vote"]
 def draw_arms(axis, frame, arms, metric="percent"):
     """Every run a dot, runs of a seed joined, means with 95 % intervals and their numbers. arms: arm → (text, role)."""
     table = frame.pivot(index="seed", columns="arm", values=metric)[list(arms)]
@@ -294,7 +294,7 @@ kd.plots.show(
 )
 kd.judge("12-one-start", uses)
 
-# %% [markdown]
+# %% [markdown] tags=["slide:anyone"]
 # Used as they were made, the images are a *program* for one pair of hands: three instructions to a network whose every weight is known. Change the weights, or the steps, and the instructions address somebody who is not there: compare the first column with the next three. (Others who used images made in this way in their own training loops report 12 to 62 %, in the issues of the authors'
 # repository.) Then compare the fourth column with the last. If it is higher, something in the images serves other networks as well, though nobody asked for it; ask of the panel of fully connected networks further down, whose set was made for many, whether that is much.
 #
@@ -410,7 +410,7 @@ asked += [case for kind in KINDS for case in cases(["random", "centres", "both"]
 everyone = judge_sets(asked, seeds)
 table = everyone[everyone.kind == "convnet"]
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output"]
 TEXTS = {
     "random": ("real,\nlabels", "hard"),
     "random_soft": ("real, soft\nlabels", "teacher"),
@@ -443,7 +443,7 @@ kd.plots.show(
     "of a seed are joined, means have 95 percent intervals; green diamonds mark published accuracies at 28 by 28 pixels. The axes do not start at zero.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 sets = table.assign(arm=[("m_" if d == "mnist" else "f_") + a for d, a in zip(table.dataset, table.arm)])
 kd.judge("12-learned-beats-the-obvious", sets)
 
@@ -490,7 +490,7 @@ kd.judge("12-objectives", objectives)
 #
 # Here are the images of *learned both* as they change, from the ten real ones on. Each column keeps its class; the rows are moments of the run.
 
-# %%
+# %% tags=["slide:made", "slide-output"]
 made = {d: kd.run(condensed, seed=first_seed, dataset=d, size=size, per_class=1, **RECIPES["both"]) for d in DATASETS}
 columns = 6
 figure, axes = plt.subplots(2, 1, figsize=(8, 8))
@@ -531,7 +531,7 @@ display(animate(made["mnist"]["history"][::2], zoom=3))
 #
 # "Anyone" has meant newborn ConvNets so far, the kind that took part in the making. Does a network of another kind learn from the same ten images: fully connected, or convolutional with batch norm and max-pooling? If the images carry knowledge of *digits*, the gain over real images and over class means survives. If they carry knowledge of *ConvNets*, it does not.
 
-# %%
+# %% tags=["slide:others", "slide-output"]
 figure, axes = plt.subplots(1, 3, figsize=(8.4, 3.6), sharey=True)
 for axis, (kind, text) in zip(axes, {"convnet": "ConvNet, as in the making", **KINDS}.items()):
     frame = everyone[(everyone.dataset == "mnist") & (everyone.kind == kind)]
@@ -786,7 +786,7 @@ kd.claims.recorded("12")
 # **A starved baseline.** Sets that were made for training may be learned in fewer steps than real images, and need no augmentation. Take a recipe that suits the synthetic set, use it for both because "everything else must be equal", and the gain may be the recipe's. Below, the same two sets (of the first seed, two networks each, on validation images) under a hasty recipe and under the one chosen for the real images.
 
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 def under(recipe, arm):
     """Accuracy in % of newborn ConvNets from an arm's set of the first seed, under another training recipe."""
     split = the_set(first_seed, arm, "mnist", size, 1, RECIPES.get(arm))

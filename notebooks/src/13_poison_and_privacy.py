@@ -45,7 +45,7 @@ lesson = kd.start("13", profile, first_seed)
 # %%
 kd.claims.announce("13")
 
-# %% [markdown]
+# %% [markdown] tags=["slide:step"]
 # ## One step
 #
 # A **victim** is a network that is already good and takes one more step of gradient descent on a batch, as it would in any fine-tuning or online learning. The **attacker** does one thing: he puts images into that batch. He would like every image of class $a$ (the *attacked* class) to be called $b$ (the *target*) afterwards, and everything else to stay as it is, so that nobody looks twice.
@@ -215,7 +215,7 @@ right = kd.sweep(attack, arm="right", rate=[0.2], **ten)
 #
 # What does an image look like that does this? Below, for three pairs of classes, the real image that a search began with and what became of it: with any pixel values at rate 0.02, and in the range of a picture at rate 0.1.
 
-# %%
+# %% tags=["slide:look", "slide-output"]
 shown = seeds[:3]
 arms = {
     "began as": dict(arm="wrong", rate=0.02, free=False),
@@ -251,7 +251,7 @@ kd.plots.show(
 #
 # Every dot is a seed (the mean of its held-out victims). The upper right corner is where the attacker wants to be: all of class $a$ turned, everything else as before. The line follows wrong labels from small rates to large ones.
 
-# %% tags=["main-figure"]
+# %% tags=["main-figure", "slide:main", "slide-output", "slide-vote"]
 COLOURS = kd.plots.COLOURS
 figure, axis = plt.subplots(figsize=(7.4, 4.2))
 for frame, colour, text in ((wrong, COLOURS["hard"], "wrong labels"), (noise, COLOURS["control"], "noise")):
@@ -349,7 +349,7 @@ kd.plots.show(
     "is a dot, means of more than three have 95 percent intervals.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 ten_of_fifty = batches[batches.images == 10]
 attacks = pd.concat([ten_of_fifty, alone.assign(arm="alone"), wrong[wrong.rate == 0.02].assign(arm="alone_wrong")], ignore_index=True)
 kd.judge("13-poison-ten-images", attacks)
@@ -473,7 +473,7 @@ kd.judge("13-poison-caught", ten_of_fifty)
 #
 # What counts in the end is not who is caught, but what is turned. For each attack: the share turned without defence, behind the norm screen, behind both screens, and under clipping.
 
-# %%
+# %% tags=["slide:defences", "slide-output"]
 DEFENCES = {"": "no\ndefence", "_norm": "norm\nscreen", "_either": "both\nscreens", "_clipped": "clipping"}
 PANELS = {
     "ten of 50, distilled": ten_of_fifty[ten_of_fifty.arm == "distilled"],
@@ -512,7 +512,7 @@ kd.plots.show(
     "intervals stand beside them and as numbers on top.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 ten_arms = [ten_of_fifty[ten_of_fifty.arm == "distilled"], quiet.assign(arm="quiet")]
 ten_arms.append(ten_arms[0].assign(arm="clipped", turned=ten_arms[0].turned_clipped))
 kd.judge("13-poison-defences", pd.concat(ten_arms, ignore_index=True))
@@ -533,7 +533,7 @@ kd.judge("13-poison-hidden", behind)
 #
 # **The threshold comes from the training set.** A screen needs honest scores, and the training images are at hand. But the network has seen them: it gives them less loss and shorter gradients than it gives to honest strangers, the more so the longer it trained. Below, victims that saw 1,000 images many times, and the false alarms that a threshold of 1 % gives on honest test images: set by the training images, and set by others.
 
-# %%
+# %% tags=["slide:wrong", "slide-output"]
 whole, test = kd.condense.pictures("mnist", size)
 few, spare, strangers = whole[:1000], whole[40_000 : 40_000 + crowds["clean"]], test[: crowds["clean"]]
 over_trained = kd.poison.train_crowd(
@@ -559,7 +559,7 @@ for text, split in (("its own training images", few), ("honest images it never s
 # %% [markdown]
 # The bug is easy to make and easy to miss, since poison is caught all the same: it is your honest contributors who disappear, the unusual ones first. Set thresholds on honest images the network has *not* seen. That the gap exists at all is worth a second thought: whoever can ask a network for its loss can guess, better than by a coin, whether an image was in its training set. That is the second half of this lesson.
 
-# %% [markdown]
+# %% [markdown] tags=["slide:privacy"]
 # ## Does a distilled set keep a secret?
 #
 # A hospital may not hand out its patients' records. May it hand out ten images per class that were *distilled* from them? No image of the set is a patient; each is a mixture of many. Dong, Zhao and Lyu (2022, "Privacy for Free") argued that networks which train on condensed data hardly reveal who was in the original. Carlini, Feldman and Nasr (2022, "No Free Lunch") answered that they find no statistically significant
@@ -768,7 +768,7 @@ kd.judge("13-privacy-null", runs)
 #
 # Three ways to hand out ten images per class instead of the members. *Naive*: ten random members as they are. *Distilled from real images*: begin with these ten and match the mean features of all members (distribution matching, [lesson 12](12_dataset_distillation.ipynb)). *Distilled from noise*: the same, begun with random pixels. Look at them before you look at any number. All are from world 0, the first image of each class: a member, what was made of it, and which of all candidates is nearest to that; the same for the images begun with noise; and the one image per class.
 
-# %%
+# %% tags=["slide:handed", "slide-output"]
 made = {arm: kd.run(published_sets, seed=first_seed, **world, **RECIPES[arm]) for arm in ("distilled_ten", "noise_ten", "distilled_one")}
 size = world["size"]
 candidates = kd.data.to_float(pool.images).flatten(1)
@@ -822,7 +822,7 @@ kd.plots.show(
 #
 # A protection that costs accuracy has to be compared at equal accuracy: a network that knows nothing keeps every secret. So the naive baseline gets one to forty images per class, and private training a strict and a loose budget. Every arm of a seed has the same worlds, members and newborn networks. Rates and steps were looked for on validation images of another seed: three to five settings for each kind of arm, eight for each private budget. Accuracy decided; where more steps gained a point or less, the fewer were taken. Such a search looks at the members, too; its price is not in ε.
 
-# %%
+# %% tags=["slide:leak", "slide-output"]
 FAMILIES = {
     "random members as they are": (list(NAIVE), kd.plots.COLOURS["hard"], list(map(str, NAIVE.values()))),
     "distilled": (["distilled_one", "noise_ten", "distilled_ten"], kd.plots.COLOURS["soft"], ["1", "10, from noise", "10, from real"]),
@@ -862,7 +862,7 @@ kd.plots.show(
     "seeds, large ones means with 95 percent intervals; a line marks guessing; numbers beside the dots are images per class, ε that of the private budget. Lower and further right is better.",
 )
 
-# %%
+# %% tags=["slide", "slide-output"]
 kd.judge("13-privacy-distilled", runs)
 
 # %%
