@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 SITE := $(VENV)/.site
 BROWSER := $(VENV)/.browser
 
-.PHONY: help course test lab build record bench report site slides browser schedule prefetch dist-workshop doctor clean
+.PHONY: help course test lab build record bench report site slides browser schedule prefetch dist-workshop progress doctor clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 24
@@ -58,6 +58,9 @@ prefetch: $(READY)  ## the evening before: run what a room without network will 
 
 dist-workshop: $(READY)  ## one zip with everything a room without network needs, in build/
 	$(BIN)/kdcourse dist-workshop
+
+progress: $(READY)  ## which exercises pass in your copies in work/
+	$(BIN)/kdcourse progress
 
 doctor: $(READY)  ## check this machine and this installation
 	$(BIN)/kdcourse doctor

@@ -54,7 +54,7 @@ def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
     for arm, ours in record["arms"].items():
         span = f"{number(min(ours['per_seed']))} to {number(max(ours['per_seed']))}"
         rows.append((arm, number(ours["mean"]), span, f"{published.get(arm, '–')}"))
-    note = f" Published numbers: {published['note']}." if "note" in published else ""
+    note = f" Published numbers: {published['note'].rstrip('.')}." if "note" in published else ""
     paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
     size = f", {record['examples']:,} test examples" if record["examples"] else ""
     before = f"Source: {claim['source']} ({claim['protocol']} reproduction).{note}"
@@ -108,6 +108,11 @@ class Verdict:
         )
 
 
+def _plain(cell: str) -> str:
+    """The text of a table's cell, safe from Markdown: `|` ends a cell, and `0.5*a + 0.5*b` would become italics."""
+    return cell.replace("|", "\\|").replace("*", "\\*")
+
+
 @dataclass(frozen=True)
 class Announcement:
     """The claims of a lesson before its runs: statement, source with its numbers, and what would count."""
@@ -130,8 +135,7 @@ class Announcement:
 
     def _repr_markdown_(self) -> str:
         rows = ["| claim | who said it, and their number | counts as reproduced when |", "|---|---|---|"]
-        cells = ((cell.replace("|", "\\|") for cell in row) for row in self._rows())
-        return "\n".join([*rows, *(f"| {' | '.join(row)} |" for row in cells)])
+        return "\n".join([*rows, *(f"| {' | '.join(map(_plain, row))} |" for row in self._rows())])
 
     def __repr__(self) -> str:
         return "\n".join(" · ".join(row) for row in self._rows())
@@ -161,7 +165,7 @@ class Recorded:
 
     def _repr_markdown_(self) -> str:
         heads = ["| claim | verdict | measured, with its interval | means of the arms | seeds |", "|---|---|---|---|---|"]
-        rows = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in self._rows()]
+        rows = [f"| {' | '.join(map(_plain, row))} |" for row in self._rows()]
         return "\n".join([self._said(), "", *heads, *rows] if rows else [self._said()])
 
     def __repr__(self) -> str:
