@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report
+from kdcourse import doctor, execution, lesson, notebooks, power_page, report, site
 from kdcourse.study import ALLOCATOR
 
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command(
         "doctor", lambda options, root: doctor.main(root), "check this machine and this installation", lessons=False
     )
+    site.add_arguments(command("site", site.command, "build the site from the stored notebooks, without a network", lessons=False))
     made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
     made.add_argument("--no-browser", action="store_true")
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
