@@ -11,7 +11,7 @@ copyright = "The kdcourse developers, MIT licence"
 release = __version__
 language = "en"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "sphinx-mathjax-offline", "kdcourse.site_sphinx"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "kdcourse.site_sphinx"]
 exclude_patterns = ["generated"]
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!kdcourse\.).*")]  # types of other packages: their documentation is not at hand offline
@@ -21,15 +21,16 @@ kdcourse_glossary = os.environ.get("KDCOURSE_GLOSSARY") or str(Path(__file__).wi
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # the tables of kd.claims.announce
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath", "html_image"]
 myst_dmath_double_inline = True
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-python_maximum_signature_line_length = 100
 
 html_theme = "sphinx_book_theme"
 html_title = "kdcourse"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["kdcourse.css"]
 html_js_files = [("kdcourse.js", {"defer": "defer"})]
@@ -38,6 +39,7 @@ html_show_sourcelink = False
 html_show_sphinx = False
 html_theme_options = {
     "home_page_in_toc": True,
+    "navbar_persistent": [],  # one search field is enough, that of the sidebar
     "navigation_with_keys": False,
     "show_navbar_depth": 1,
     "show_toc_level": 2,

@@ -22,7 +22,7 @@ def badge(evidence, claim_id: str, named: bool = True) -> str:
     """A verdict in one profile as Markdown that links to its card."""
     verdict = evidence.verdict(claim_id)
     text = f"{words(verdict)} · {claim_id[3:]}" if named else words(verdict)
-    return f"[{text}](#claim-{claim_id}){{.badge .{css(verdict)}}}"
+    return f"[[{text}](#claim-{claim_id})]{{.kd-badge .{css(verdict)}}}"
 
 
 def badges(evidence, number: str) -> str:
@@ -74,7 +74,7 @@ In the profile quick: {counts(by_profile["quick"])}. Exploratory claims were ask
 def _row(claim: Claim, by_profile: dict) -> str:
     verdicts = {name: evidence.verdict(claim.id) for name, evidence in by_profile.items()}
     card = f"claims/{claim.lesson}.html#claim-{claim.id}"
-    cells = "".join(f'<td><a class="badge {css(v)}" href="{card}" aria-label="{v} in {name}: {claim.id}">{words(v)}</a></td>' for name, v in verdicts.items())
+    cells = "".join(f'<td><span class="kd-badge {css(v)}"><a href="{card}" aria-label="{words(v)}: {claim.id} in {name}">{words(v)}</a></span></td>' for name, v in verdicts.items())
     name = f'<a href="{card}">{claim.id}</a><br>{html.escape(claim.statement)}'
     data = " ".join(css(verdict) for verdict in verdicts.values())
     return f'<tr id="{claim.id}" data-verdicts="{data}"><th scope="row">{name}</th><td>{claim.kind}</td>{cells}</tr>'

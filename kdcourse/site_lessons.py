@@ -101,7 +101,9 @@ def _with_header(text: str, block: str) -> str:
 
 
 def _describe(output) -> None:
-    """Move the alternative text of an image from its metadata to where figures have it, "[figure] …"."""
+    """Move an image's alternative text from its metadata to where figures have it, "[figure] …"; make empty heads of tables plain cells."""
+    if "<th></th>" in output.get("data", {}).get("text/html", ""):
+        output.data["text/html"] = output.data["text/html"].replace("<th></th>", "<td></td>")
     for kind, settings in output.get("metadata", {}).items():
         if kind.startswith("image/") and "alt" in settings and "[figure]" not in output.data.get("text/plain", ""):
             output.data["text/plain"] = f"[figure] {settings['alt']}"

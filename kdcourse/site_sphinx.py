@@ -1,5 +1,6 @@
 """The course's part of sphinx: alternative texts of stored figures, links from the lessons' words to the glossary, plain docstrings."""
 
+import importlib.util
 import re
 import struct
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util.fileutil import copy_asset
 
 from kdcourse.site_terms import find_terms, read_terms, term_pattern
 
@@ -67,9 +69,9 @@ def _is_quiet(text) -> bool:
 def _linked(text: str, found: list, docname: str) -> list:
     parts, before = [], 0
     for start, end, name in found:
-        link = addnodes.pending_xref("", nodes.inline(text[start:end], text[start:end], classes=["glossary-term"]), refdomain="std", reftype="ref",
-                                     reftarget=f"term-{name}", refexplicit=True, refwarn=True, refdoc=docname)  # fmt: skip
-        parts += [nodes.Text(text[before:start]), link]
+        word = nodes.inline(text[start:end], text[start:end])
+        link = addnodes.pending_xref("", word, refdomain="std", reftype="ref", reftarget=f"term-{name}", refexplicit=True, refwarn=True, refdoc=docname)
+        parts += [nodes.Text(text[before:start]), nodes.inline("", "", link, classes=["glossary-term"])]
         before = end
     return [part for part in [*parts, nodes.Text(text[before:])] if not isinstance(part, nodes.Text) or part.astext()]
 
@@ -94,10 +96,36 @@ def _docstring(app, what, name, obj, options, lines) -> None:
     lines[:] = plain_docstring(lines)
 
 
+# ---- the theme's pages ----------------------------------------------------------------------------------------------
+
+
+def mend(page: str) -> str:
+    """A page with what screen readers miss in the theme's: names for the sidebar and for what unfolds in it."""
+    page = re.sub(r'(<a class="[^"]*" href="[^"]*">([^<]*)</a><details[^>]*><summary)>', r'\1 aria-label="Pages below: \2">', page)
+    return page.replace('<div id="pst-primary-sidebar" class', '<div id="pst-primary-sidebar" role="region" aria-label="Course" class', 1)
+
+
+def _mend_pages(app, exception) -> None:
+    if exception is None and app.builder.format == "html":
+        for path in Path(app.outdir).rglob("*.html"):
+            path.write_text(mend(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _copy_mathjax(app, exception) -> None:
+    """Of the installed MathJax 3, what formulas in SVG can ask for: extensions of TeX, the menu, speech for those who switch it on."""
+    if exception is None and app.builder.format == "html":
+        package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent / "static" / "mathjax"
+        target = Path(app.outdir) / "_static" / "mathjax"
+        for name in ("tex-svg.js", "input", "ui", "a11y", "sre"):
+            copy_asset(str(package / name), str(target if name.endswith(".js") else target / name))
+
+
 def setup(app) -> dict:
     app.add_config_value("kdcourse_glossary", "", "env", str)
     app.add_post_transform(AlternativeTexts)
     app.connect("doctree-read", link_terms)
     app.connect("autodoc-process-docstring", _docstring)
+    app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _mend_pages)
     app.config.mathjax_path = "mathjax/tex-svg.js"  # one file with its glyphs inside: works from a folder too, where fonts do not load
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
