@@ -86,7 +86,7 @@ def plain_docstring(lines: list[str]) -> list[str]:
         pieces = re.split(r"`([^`]+)`", line.strip())
         escaped = [re.sub(r"([\\*_|`])", r"\\\1", piece) if i % 2 == 0 else f"\\ ``{piece}``\\ " for i, piece in enumerate(pieces)]
         text = "".join(escaped)
-        result += [""] if text.startswith("- ") and result and result[-1] and not result[-1].startswith("- ") else []
+        result += [""] if text.startswith("- ") and result and result[-1] and not result[-1].startswith(("- ", "  ")) else []
         continues = result and result[-1].startswith(("- ", "  ")) and text and not text.startswith("- ")
         result.append(f"  {text}" if continues else text)
     return result
