@@ -21,6 +21,7 @@ from kdcourse import (
     project,
     report,
     schedule,
+    site,
     slides,
     workshop,
 )
@@ -127,6 +128,7 @@ def _teaching(command) -> None:
     prefetch.add_arguments(made)
     made = command("dist-workshop", workshop.command, "one zip that a learner unpacks and runs, in build/", lessons=False)
     workshop.add_arguments(made)
+    site.add_arguments(command("site", site.command, "build the site from the stored notebooks, executing nothing", lessons=False))
     made = command("slides", slides.main, "slides of lessons from the stored notebooks, executing nothing", lessons=False)
     made.add_argument("lessons", nargs="*", help="01, 01_slug or a path; all of them if left out")
     made.add_argument("--out", default=None, help="the folder to write to (build/slides)")

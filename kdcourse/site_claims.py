@@ -1,0 +1,110 @@
+"""The claims on the site: badges, an overview of the whole ledger, and one page a lesson with the cards of both profiles."""
+
+import html
+
+from kdcourse import cards, report
+from kdcourse.claims import Claim
+
+PROFILES = ("quick", "full")
+
+
+def css(verdict: str) -> str:
+    """The class of a verdict's badge; what is not recorded is MISSING."""
+    return verdict if verdict in report.MARKS else "MISSING"
+
+
+def words(verdict: str) -> str:
+    """A verdict with its mark: "✓ REPRODUCED"."""
+    return f"{report.MARKS.get(verdict, '–')} {verdict}"
+
+
+def badge(evidence, claim_id: str, named: bool = True) -> str:
+    """A verdict in one profile as Markdown that links to its card."""
+    verdict = evidence.verdict(claim_id)
+    text = f"{words(verdict)} · {claim_id[3:]}" if named else words(verdict)
+    return f"[[{text}](#claim-{claim_id})]{{.kd-badge .{css(verdict)}}}"
+
+
+def badges(evidence, number: str) -> str:
+    """The badges of a lesson's primary claims, and a link to the others."""
+    mine = [claim for claim in evidence.ledger.values() if claim.lesson == number]
+    primary = [claim for claim in mine if claim.kind == "primary"]
+    parts = [badge(evidence, claim.id) for claim in primary]
+    if len(mine) > len(primary):
+        parts.append(f"[and {len(mine) - len(primary)} exploratory](#claims-{number})")
+    return " ".join(parts) or "no claims yet"
+
+
+def counts(evidence) -> str:
+    """How many primary claims of the ledger have which verdict, in words."""
+    primary = [claim.id for claim in evidence.ledger.values() if claim.kind == "primary"]
+    found = [evidence.verdict(name) for name in primary]
+    texts = [f"{found.count(verdict)} {verdict.lower()}" for verdict in (*report.MARKS, report.MISSING) if verdict in found]
+    return f"{len(evidence.ledger)} claims, {len(primary)} of them primary: {', '.join(texts)}" if primary else "no claims yet"
+
+
+# ---- the overview ---------------------------------------------------------------------------------------------------
+
+
+def overview(by_profile: dict, titles: dict[str, str]) -> str:
+    """The page of the whole ledger: a row a claim, its verdict in every profile; #<claim id> is the claim's row."""
+    ledger = next(iter(by_profile.values())).ledger
+    heads = ("Claim", "Kind", *(f"Verdict, {profile}" for profile in by_profile))
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    rows = "".join(_row(claim, by_profile) for claim in ledger.values())
+    pages = "\n".join(f"claims/{number}" for number in titles)
+    return f"""# Claims
+
+Every scientific sentence of the course is a claim. It was written into the ledger, `claims.toml`, before the runs that test it; a primary one with the effect that it needs. Refuted and inconclusive claims stay. The profile
+*quick* is what a laptop recomputes in minutes, *full* is the paper's scale, as far as it has been recorded. A badge leads to the card: our numbers beside the published ones.
+
+In the profile quick: {counts(by_profile["quick"])}. Exploratory claims were asked without a threshold and carry an interval, no verdict.
+
+<div class="wide" tabindex="0" role="region" aria-label="The ledger"><table class="table" id="ledger"><caption>The ledger</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
+
+```{{toctree}}
+:maxdepth: 1
+:caption: Cards, lesson by lesson
+
+{pages}
+```
+"""
+
+
+def _row(claim: Claim, by_profile: dict) -> str:
+    verdicts = {name: evidence.verdict(claim.id) for name, evidence in by_profile.items()}
+    card = f"claims/{claim.lesson}.html#claim-{claim.id}"
+    cells = "".join(f'<td><span class="kd-badge {css(v)}"><a href="{card}" aria-label="{words(v)}: {claim.id} in {name}">{words(v)}</a></span></td>' for name, v in verdicts.items())
+    name = f'<a href="{card}">{claim.id}</a><br>{html.escape(claim.statement)}'
+    data = " ".join(css(verdict) for verdict in verdicts.values())
+    return f'<tr id="{claim.id}" data-verdicts="{data}"><th scope="row">{name}</th><td>{claim.kind}</td>{cells}</tr>'
+
+
+# ---- a lesson's cards -----------------------------------------------------------------------------------------------
+
+
+def cards_page(number: str, title: str, slug: str, by_profile: dict) -> str:
+    """The page of a lesson's claims, primary ones first, each with its card in every profile that has recorded it."""
+    ledger = next(iter(by_profile.values())).ledger
+    mine = sorted((c for c in ledger.values() if c.lesson == number), key=lambda claim: claim.kind != "primary")
+    parts = [f"(claims-{number})=\n# Claims of lesson {number}: {title}\n", f"They are tested in [lesson {number}](../lessons/{slug}.ipynb). [All claims](../claims.md).\n"]
+    for claim in mine:
+        parts.append(f"(claim-{claim.id})=\n## {claim.id}\n\n{_asked(claim)}\n")
+        parts += [_card(evidence, claim, profile) for profile, evidence in by_profile.items()]
+    return "\n".join(parts)
+
+
+def _asked(claim: Claim) -> str:
+    needs = " and ".join(f"{c.expression} > {c.bound:g}" if c.test == "greater" else f"|{c.expression}| < {c.bound:g}" for c in claim.contrasts)
+    ask = f"Counts as reproduced when `{needs}`" if claim.kind == "primary" else f"Exploratory: the interval of `{needs}`"
+    return f"{ask}, metric `{claim.metric}`."
+
+
+def _card(evidence, claim: Claim, profile: str) -> str:
+    if claim.id not in evidence.records:
+        return f'<div class="card-missing"><p><b>{html.escape(claim.statement)}</b></p><p>Profile {profile}: not yet recorded.</p></div>\n' if profile == "quick" else f"Profile {profile}: not yet recorded.\n"
+    record = evidence.records[claim.id]
+    facts = record["provenance"]
+    label = f'aria-label="Verdict on claim {claim.id}'
+    card = cards.Verdict(record)._repr_html_().replace(label, f"{label}, profile {profile}", 1)
+    return f"{card}\n\n{{.recorded}}\nProfile {profile}, recorded {facts['date']}: {facts['device']}, {facts['dtype']}, torch {facts['torch']}.\n"
