@@ -82,7 +82,7 @@ def prepare(root, folder) -> None:
     """
     root, folder = Path(root), Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    own = shutil.ignore_patterns("_*", "*.toml", "*.py", "quizzes", "instructor", "techniques", "__pycache__")
+    own = shutil.ignore_patterns("_*", "*.toml", "*.py", "quizzes", "instructor", "slides", "techniques", "__pycache__")
     folder.mkdir(parents=True)
     if (root / "docs").exists():
         shutil.copytree(root / "docs", folder, ignore=own, dirs_exist_ok=True)
