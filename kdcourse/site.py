@@ -82,10 +82,11 @@ def prepare(root, folder) -> None:
     """
     root, folder = Path(root), Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
-    own = shutil.ignore_patterns("_*", "*.toml", "*.py", "quizzes", "instructor", "slides", "techniques", "__pycache__")
     folder.mkdir(parents=True)
-    if (root / "docs").exists():
-        shutil.copytree(root / "docs", folder, ignore=own, dirs_exist_ok=True)
+    for path in sorted((root / "docs").glob("*.md")):  # what lies in folders of docs/ has makers of its own
+        shutil.copyfile(path, folder / path.name)
+    if (root / "docs" / "images").is_dir():
+        shutil.copytree(root / "docs" / "images", folder / "images")
     sources = notebooks.lessons(root=root)
     by_profile = {name: report.gather(root / "results", name, root) for name in site_claims.PROFILES}
     if problems := [problem for evidence in by_profile.values() for problem in evidence.problems]:
@@ -93,7 +94,7 @@ def prepare(root, folder) -> None:
     pictures = site_pages.write_pictures(sources, root, folder)
     trees = [_lessons(sources, by_profile["quick"], root, folder), _reference(sources, by_profile, pictures, root, folder),
              _teaching(by_profile["quick"], root, folder), _api(folder)]  # fmt: skip
-    _front(sources, by_profile["quick"], pictures, [*trees, _others(folder)], root, folder)
+    _front(sources, by_profile["quick"], pictures, [*_written(folder, trees)], root, folder)
 
 
 def _write(folder: Path, name: str, text: str) -> str:
@@ -153,10 +154,12 @@ def _api(folder: Path) -> str:
     return site_pages.toctree("The package", [_write(folder, "api/index", site_pages.api_index())])
 
 
-def _others(folder: Path) -> str:
-    """Whatever else people wrote in docs/: pages at its top level, such as the project."""
-    made = {"index", "claims", "figures", "times", "glossary", "schedules"}
-    return site_pages.toctree("More", [path.stem for path in sorted(folder.glob("*.md")) if path.stem not in made])
+def _written(folder: Path, trees: list[str]) -> list[str]:
+    """The tables of contents with what else people wrote at the top level of docs/: `start` before the lessons, the rest at the end."""
+    made = {"index", "start", "claims", "figures", "times", "glossary", "schedules"}
+    rest = [path.stem for path in sorted(folder.glob("*.md")) if path.stem not in made]
+    first = ["start"] if (folder / "start.md").exists() else []
+    return [site_pages.toctree("Begin", first), *trees, site_pages.toctree("More", rest)]
 
 
 def _front(sources, evidence, pictures: dict, trees: list[str], root: Path, folder: Path) -> None:
@@ -164,7 +167,8 @@ def _front(sources, evidence, pictures: dict, trees: list[str], root: Path, fold
     text = path.read_text(encoding="utf-8") if path.exists() else "# The course\n\n<!-- syllabus -->\n"
     address = site_lessons.repository(root)
     clone = f"git clone {address}\n" if address else ""
-    filled = {"syllabus": site_pages.syllabus(sources, evidence, pictures), "counts": site_claims.counts(evidence), "clone": clone}
+    start = "[Your first ten minutes](start.md) leads from a fresh copy to an exercise that a check has called right." if (folder / "start.md").exists() else ""
+    filled = {"start": start, "syllabus": site_pages.syllabus(sources, evidence, pictures), "counts": site_claims.counts(evidence), "clone": clone}
     for name, value in filled.items():
         text = text.replace(f"<!-- {name} -->", value)
     _write(folder, "index", text + "\n\n" + "\n".join(trees))

@@ -12,6 +12,7 @@ import nbformat
 from kdcourse import lesson, notebooks, site_claims
 
 FACTS = re.compile(r"^(\d+) minutes · needs (.+?) · data: (.+)$", re.M)
+SUMMARY = re.compile(r"<summary([^>]*)>(.*?)</summary>")
 SLIDER = "a slider for T"
 EXAMPLE = re.compile(r"teacher_logits = .*?torch\.tensor\(\[\[[^\]]*\]\]\).*?torch\.tensor\(\[\[([^\]]*)\]\]\)")
 
@@ -82,6 +83,8 @@ def page(source, stored, solved, evidence, address: str = "") -> nbformat.Notebo
     cells = []
     for position, cell in enumerate(stored.cells):
         cell = copy.deepcopy(cell)
+        if cell.cell_type == "markdown":
+            cell.source = SUMMARY.sub(_formulas, cell.source)
         if position == 0:
             cell.source = _with_header(cell.source, header(source, evidence, address))
         for output in cell.get("outputs", []):
@@ -98,6 +101,13 @@ def page(source, stored, solved, evidence, address: str = "") -> nbformat.Notebo
 def _with_header(text: str, block: str) -> str:
     title, _, rest = text.partition("\n")
     return f"{title}\n\n{block}\n\n{FACTS.sub('', rest).strip()}"
+
+
+def _formulas(summary) -> str:
+    """A summary, which is raw HTML, with its $formulas$ as this site's MathJax wants them."""
+    text, found = re.subn(r"\$([^$\n]+)\$", r"\\(\1\\)", summary[2])
+    classes = summary[1] if "mathjax_process" in summary[1] or not found else f'{summary[1]} class="mathjax_process"'
+    return f"<summary{classes}>{text}</summary>"
 
 
 def _describe(output) -> None:

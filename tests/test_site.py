@@ -274,6 +274,12 @@ def test_a_slider_comes_with_the_lessons_own_example():
     assert site_lessons._slider(nbformat.v4.new_notebook()) == []
 
 
+def test_formulas_in_summaries_are_made_for_this_mathjax():
+    text = "<details>\n<summary>A. $T^2$ and $5</summary>\n\nand $T$\n</details>\n<summary>no formula</summary>"
+    changed = site_lessons.SUMMARY.sub(site_lessons._formulas, text)
+    assert changed == text.replace("<summary>A. $T^2$", '<summary class="mathjax_process">A. \\(T^2\\)')
+
+
 def test_stored_notebooks_are_not_changed():
     source = notebooks.lessons(["12"])[0]
     path = lesson.ROOT / "notebooks" / f"{source.slug}.ipynb"
