@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from kdcourse import doctor, execution, lesson, notebooks, power_page, report
+from kdcourse import doctor, execution, lesson, notebooks, power_page, quizzes, report
 from kdcourse.study import ALLOCATOR
 
 
@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     command(
         "doctor", lambda options, root: doctor.main(root), "check this machine and this installation", lessons=False
     )
+    made = command("quiz", quiz, "ask the questions of a lesson, one by one", lessons=False)
+    made.add_argument("lesson", help="01, 01_slug or a path")
     made = command("lab", lab, "copy new lessons to work/ and open JupyterLab there", lessons=False)
     made.add_argument("--no-browser", action="store_true")
     made.add_argument("--copy-only", action="store_true", help="do not start JupyterLab")
@@ -183,6 +185,12 @@ def _write(path: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def quiz(options, root) -> int:
+    """Ask the questions of a lesson in the terminal; a wrong answer is no failure."""
+    quizzes.ask(options.lesson, root)
+    return 0
 
 
 def lab(options, root) -> int:

@@ -11,7 +11,20 @@ from pathlib import Path
 import torch
 
 PROFILES = ("smoke", "quick", "full")
-ROOT = Path(__file__).resolve().parent.parent
+FETCHED = Path.home() / ".cache" / "kdcourse" / "course"  # where the notebooks' install cell puts a copy of the course
+
+
+def _find_root() -> Path:
+    """The folder of the course, where its claims, records and data are: around this package, around the working folder, or fetched.
+
+    Where there is none, the folder of this package: what is missing there is said when it is needed.
+    """
+    own, here = Path(__file__).resolve().parent.parent, Path.cwd()
+    places = (own, here, *here.parents, FETCHED)
+    return next((place for place in places if (place / "claims.toml").exists()), own)
+
+
+ROOT = _find_root()
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,25 @@ def start(number: str, profile: str = "quick", first_seed: int = 0) -> Lesson:
     facts = provenance()
     print(f"lesson {number} · profile {profile} · seeds from {first_seed}")
     say(f"{facts['device']}, {facts['dtype']}, torch {facts['torch']}{_expected_time()}")
+    if lacking := missing():
+        print(lacking)
     return _current
+
+
+def missing() -> str | None:
+    """What of the course is not on this machine, and the one command that fetches it; None where all is there."""
+    from kdcourse import data  # which looks for this module's ROOT
+
+    lacks = [name for name in ("claims.toml", "results") if not (ROOT / name).exists()]
+    files = [name for name in data.CHECKSUMS if not any((folder / name).exists() for folder in data.data_folders())]
+    lacks += ["data sets"] if files else []
+    if not lacks:
+        return None
+    address = os.environ.get("KDCOURSE_REPOSITORY") or "ADDRESS"
+    return (
+        f"Not on this machine: {', '.join(lacks)} of the course (looked in {ROOT} and {', '.join(map(str, data.data_folders()))}).\n"
+        f"This fetches them, ADDRESS being where the course is published; then restart the kernel:\n    git clone --depth 1 {address} {FETCHED}"
+    )
 
 
 def adopt(settings: Lesson) -> None:
