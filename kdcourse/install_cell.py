@@ -38,7 +38,7 @@ def find_or_fetch_the_course():
     if course is None:
         address, course = os.environ.get("KDCOURSE_REPOSITORY") or {address!r}, places[-1]
         if not address:
-            raise CourseMissing(f"The course is not on this machine. Put a copy of it into {course},\\nor set KDCOURSE_REPOSITORY to the address it can be cloned from; then run this cell again.")
+            raise CourseMissing(f"The course is not on this machine. Put a copy of it into {course},\\nor tell where it can be cloned from, in a cell above this one:\\n    %env KDCOURSE_REPOSITORY=https://...\\nThen run this cell again.")
         print(f"fetching the course from {address} into {course}")
         run("git", "clone", "--quiet", "--depth", "1", address, str(course))
     print("installing what it lacks: seconds, or minutes where PyTorch is missing")

@@ -11,20 +11,12 @@ from pathlib import Path
 import torch
 
 PROFILES = ("smoke", "quick", "full")
+ROOT = Path(__file__).resolve().parent.parent
 FETCHED = Path.home() / ".cache" / "kdcourse" / "course"  # where the notebooks' install cell puts a copy of the course
-
-
-def _find_root() -> Path:
-    """The folder of the course, where its claims, records and data are: around this package, around the working folder, or fetched.
-
-    Where there is none, the folder of this package: what is missing there is said when it is needed.
-    """
-    own, here = Path(__file__).resolve().parent.parent, Path.cwd()
-    places = (own, here, *here.parents, FETCHED)
-    return next((place for place in places if (place / "claims.toml").exists()), own)
-
-
-ROOT = _find_root()
+# The package may lie apart from its course, as after installing a plain wheel. Then the course is around the working folder, or fetched; where it is neither,
+# `missing` says so. (The assignment above stays as it is: it is part of every trial's recipe, and so of the names of shipped teachers.)
+if not (ROOT / "claims.toml").exists():
+    ROOT = next((place for place in (Path.cwd(), *Path.cwd().parents, FETCHED) if (place / "claims.toml").exists()), ROOT)
 
 
 @dataclass(frozen=True)

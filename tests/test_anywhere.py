@@ -10,7 +10,7 @@ import tomllib
 import pytest
 import yaml
 
-from kdcourse import data, lesson, study
+from kdcourse import data, lesson, recipe, study, teachers
 
 ROOT = lesson.ROOT
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -82,6 +82,14 @@ def test_data_sets_elsewhere_are_not_missed(place, tmp_path, monkeypatch):
 def test_in_a_checkout_nothing_is_missing():
     assert lesson.missing() is None
     assert (lesson.ROOT / "pyproject.toml").exists()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_teachers_that_come_with_the_course_are_still_found(seed):
+    """A trial's recipe covers how the package's variables are assigned, lesson.ROOT among them: an edit there would orphan them."""
+    trial, arguments = teachers.convolutional_teacher, {"dataset": "mnist", "epochs": 8, "seed": seed, "count": None}
+    (path,) = study._shipped(trial, recipe.describe(trial), arguments)
+    assert path.exists(), f"{trial.__name__} has another recipe than when its results were shipped"
 
 
 # ---- Binder ----
