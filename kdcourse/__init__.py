@@ -30,6 +30,7 @@ from kdcourse import (
 from kdcourse.claims import judge
 from kdcourse.data import Dataset, Split, hold_out, jitter, load
 from kdcourse.lesson import start
+from kdcourse.quizzes import ask as quiz
 from kdcourse.study import SweepError, run, sweep
 from kdcourse.training import Batch, correct, fit, predict_logits
 
@@ -61,6 +62,7 @@ __all__ = [
     "power",
     "predict_logits",
     "privacy",
+    "quiz",
     "recipe",
     "relations",
     "run",

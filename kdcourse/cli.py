@@ -19,6 +19,7 @@ from kdcourse import (
     prefetch,
     progress,
     project,
+    quizzes,
     report,
     schedule,
     site,
@@ -106,6 +107,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict]:
     progress.add_arguments(
         command("progress", progress.main, "show which exercises pass in your copies in work/", lessons=False)
     )
+    command("quiz", quiz, "ask the questions of a lesson, one by one", lessons=False).add_argument("lesson", help="01, 01_slug or a path")
     _teaching(command)
     return parser, commands.choices
 
@@ -271,6 +273,12 @@ def _write(path: Path, text: str) -> Path:
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
     return path
+
+
+def quiz(options, root) -> int:
+    """Ask the questions of a lesson in the terminal; a wrong answer is no failure."""
+    quizzes.ask(options.lesson, root)
+    return 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,11 @@ import torch
 
 PROFILES = ("smoke", "quick", "full")
 ROOT = Path(__file__).resolve().parent.parent
+FETCHED = Path.home() / ".cache" / "kdcourse" / "course"  # where the notebooks' install cell puts a copy of the course
+# The package may lie apart from its course, as after installing a plain wheel. Then the course is around the working folder, or fetched; where it is neither,
+# `missing` says so. (The assignment above stays as it is: it is part of every trial's recipe, and so of the names of shipped teachers.)
+if not (ROOT / "claims.toml").exists():
+    ROOT = next((place for place in (Path.cwd(), *Path.cwd().parents, FETCHED) if (place / "claims.toml").exists()), ROOT)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,25 @@ def start(number: str, profile: str = "quick", first_seed: int = 0) -> Lesson:
     facts = provenance()
     print(f"lesson {number} · profile {profile} · seeds from {first_seed}")
     say(f"{facts['device']}, {facts['dtype']}, torch {facts['torch']}{_expected_time()}")
+    if lacking := missing():
+        print(lacking)
     return _current
+
+
+def missing() -> str | None:
+    """What of the course is not on this machine, and the one command that fetches it; None where all is there."""
+    from kdcourse import data  # which looks for this module's ROOT
+
+    lacks = [name for name in ("claims.toml", "results") if not (ROOT / name).exists()]
+    files = [name for name in data.CHECKSUMS if not any((folder / name).exists() for folder in data.data_folders())]
+    lacks += ["data sets"] if files else []
+    if not lacks:
+        return None
+    address = os.environ.get("KDCOURSE_REPOSITORY") or "ADDRESS"
+    return (
+        f"Not on this machine: {', '.join(lacks)} of the course (looked in {ROOT} and {', '.join(map(str, data.data_folders()))}).\n"
+        f"This fetches them, ADDRESS being where the course is published; then restart the kernel:\n    git clone --depth 1 {address} {FETCHED}"
+    )
 
 
 def adopt(settings: Lesson) -> None:

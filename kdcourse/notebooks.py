@@ -2,7 +2,8 @@
 
 `notebooks/src/NN_slug.py` (jupytext, py:percent) is the only place where a lesson is edited. Cell tags: `parameters`; `exercise` (a stub
 with `...` for its blanks), followed at once by `solution`; `nbval-check-output`; `main-figure` (its picture stands for the
-lesson in the report).
+lesson in the report). Two cells are made here and stand in no source: the first code cell finds or fetches the course (tag `install`),
+the last cell asks the lesson's quiz (tag `quiz`).
 """
 
 import difflib
@@ -17,17 +18,18 @@ from pathlib import Path
 import jupytext
 import nbformat
 
-from kdcourse import keys, lesson
+from kdcourse import install_cell, keys, lesson, quizzes
 
 LEFT_OUT = "solution-left-out"  # tag of a solution's empty place in a workshop copy
 
 
 @dataclass(frozen=True)
 class Source:
-    """A lesson as it is edited: its name (NN_slug) and its cells."""
+    """A lesson as it is edited: its name (NN_slug), its cells, and the folder of the course it belongs to, if any."""
 
     slug: str
     cells: list
+    root: Path | None = None
 
     @property
     def number(self) -> str:
@@ -82,7 +84,13 @@ def read_source(path) -> Source:
         notebook = jupytext.reads(path.read_text(encoding="utf-8"), fmt="py:percent")
     except Exception as problem:  # jupytext, yaml and nbformat each have their own
         raise ValueError(f"{path} is not a readable percent-format lesson: {problem}") from problem
-    return Source(path.stem, notebook.cells)
+    return Source(path.stem, notebook.cells, _course(path))
+
+
+def _course(path: Path) -> Path | None:
+    """The folder that holds notebooks/src/NN_slug.py."""
+    source = path.resolve().parent
+    return source.parents[1] if source.parts[-2:] == ("notebooks", "src") else None
 
 
 def tags(cell) -> list[str]:
@@ -170,7 +178,7 @@ def stale_lessons(profile: str = "quick", root=None) -> list[Source]:
 
 
 def make(source: Source, solved: bool = False, profile: str = "quick"):
-    """The learner's notebook (stubs, no solutions) or the solved one, not yet executed. ValueError for a faulty source."""
+    """The learner's notebook (stubs, no solutions) or the solved one, not yet executed. ValueError for a faulty source or quiz."""
     if problems := source_problems(source):
         raise ValueError("\n".join(problems))
     if solved and any(LEFT_OUT in tags(cell) for cell in source.cells):
@@ -185,9 +193,19 @@ def make(source: Source, solved: bool = False, profile: str = "quick"):
         name = digest if seen[digest] == 1 else f"{digest}-{seen[digest]}"
         create = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
         cells.append(create(text, id=name, metadata=dict(cell.metadata)))
-    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook = nbformat.v4.new_notebook(cells=_with_generated(cells, source))
     notebook.metadata = _metadata({"source": f"{source.slug}.py", "code_hash": code_hash(source), "profile": profile})
     return notebook
+
+
+def _with_generated(cells: list, source: Source) -> list:
+    """The cells of a notebook with those that stand in no source: the install cell before the first code, the quiz at the end."""
+    first = next(k for k, cell in enumerate(cells) if cell.cell_type == "code")
+    hidden = {"tags": [install_cell.TAG, "remove-cell"], "jupyter": {"source_hidden": True}}  # on the site; in JupyterLab
+    install = nbformat.v4.new_code_cell(install_cell.text(source.root), id="install", metadata=hidden)
+    text = quizzes.markdown(source.number, source.root) if source.root else ""
+    quiz = [nbformat.v4.new_markdown_cell(text, id="quiz", metadata={"tags": ["quiz"]})] if text else []
+    return [*cells[:first], install, *cells[first:], *quiz]
 
 
 def _metadata(own: dict) -> nbformat.NotebookNode:
@@ -216,8 +234,9 @@ def write(notebook, path) -> None:
 
 
 def clean(notebook):
-    """Drop what differs between two executions of the same code; returns the notebook."""
+    """Drop what differs between two executions of the same code, and the install cell's traces; returns the notebook."""
     notebook.metadata = _metadata(notebook.metadata.get("kdcourse", {}))
+    _count_without_install(notebook.cells)
     for position, cell in enumerate(notebook.cells):
         for name in ("papermill", "execution"):
             cell.metadata.pop(name, None)
@@ -228,6 +247,25 @@ def clean(notebook):
         if cell.cell_type == "code":
             cell.outputs = _clean_outputs(cell.outputs)
     return notebook
+
+
+def _is_install(cell) -> bool:
+    return install_cell.TAG in tags(cell)
+
+
+def _lesson_code(cells) -> list:
+    """The code cells that come from the source."""
+    return [cell for cell in cells if cell.cell_type == "code" and not _is_install(cell)]
+
+
+def _count_without_install(cells) -> None:
+    """Count executions as if the install cell were not there: what it says and when it ran is no part of a lesson."""
+    for cell in filter(_is_install, cells):
+        cell.outputs, cell.execution_count = [], None
+    executed = [cell for cell in _lesson_code(cells) if cell.execution_count is not None]
+    for count, cell in enumerate(executed, 1):
+        for holder in [cell, *(output for output in cell.outputs if output.output_type == "execute_result")]:
+            holder.execution_count = count
 
 
 def _clean_outputs(outputs: list) -> list:
@@ -254,8 +292,7 @@ def keep_outputs(notebook, stored) -> bool:
     """Copy the outputs of a stored notebook of the same code; False, nothing copied, where they do not belong to it."""
     if stored is None or stored.metadata.get("kdcourse") != notebook.metadata.kdcourse:
         return False
-    old = [cell for cell in stored.cells if cell.cell_type == "code"]
-    new = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    old, new = _lesson_code(stored.cells), _lesson_code(notebook.cells)
     if [cell.source for cell in old] != [cell.source for cell in new] or _output_problems(old):
         return False
     for cell, before in zip(new, old):
@@ -269,7 +306,7 @@ def _output_problems(cells) -> list[str]:
         errors = [output.ename for output in cell.outputs if output.output_type == "error"]
         if errors:
             problems.append(f"code cell {number} stores an error ({errors[0]})")
-        elif cell.execution_count is None and cell.source.strip():
+        elif cell.execution_count is None and cell.source.strip() and not _is_install(cell):
             problems.append(f"code cell {number} was not executed")
     return problems
 
@@ -279,13 +316,14 @@ def check(source: Source, root=None) -> list[str]:
     problems = source_problems(source)
     if problems:
         return problems
+    try:
+        made = [make(source, solved) for solved in (False, True)]
+    except ValueError as problem:  # the quiz
+        return [str(problem)]
     folder = Path(root or lesson.ROOT) / "notebooks"
     again = f"run: kdcourse build {source.number} --record"
-    for solved, path in (
-        (False, folder / f"{source.slug}.ipynb"),
-        (True, folder / "solutions" / f"{source.slug}.ipynb"),
-    ):
-        stored, fresh = read(path), make(source, solved)
+    for fresh, path in zip(made, (folder / f"{source.slug}.ipynb", folder / "solutions" / f"{source.slug}.ipynb")):
+        stored = read(path)
         where = "/".join(path.parts[len(folder.parts) - 1 :])
         if stored is None:
             problems.append(f"{where} is missing or unreadable; {again}")
@@ -295,7 +333,7 @@ def check(source: Source, root=None) -> list[str]:
             problems.append(f"{where}: the code of {source.slug}.py changed since it was executed; {again}")
         elif facts != fresh.metadata.kdcourse or list(map(_visible, stored.cells)) != list(map(_visible, fresh.cells)):
             problems.append(
-                f"{where}: text, tags or cells differ from {source.slug}.py; {again} (nothing is executed for prose)"
+                f"{where}: text, tags, cells or quiz differ from {source.slug}.py and docs/quizzes; {again} (nothing is executed for prose)"
             )
         problems += [f"{where}: {problem}; {again}" for problem in _output_problems(stored.cells)]
     return problems

@@ -23,6 +23,13 @@ def test_unknown_lesson_suggests_the_nearest(course, capsys):
     assert executions(course.parents[2]) == 0
 
 
+def test_the_quiz_suggests_the_nearest_lesson_and_says_where_there_is_none(course, capsys):
+    assert cli.main(["quiz", "01_tinny"]) == 2
+    assert "did you mean 01_tiny?" in capsys.readouterr().err
+    assert cli.main(["quiz", "01"]) == 2
+    assert "lesson 01_tiny has no quiz" in capsys.readouterr().err
+
+
 def test_bad_options_end_with_2(course, capsys):
     assert cli.main(["run", "--first-seed", "-1"]) == 2
     assert "expected 0 or more" in capsys.readouterr().err
@@ -52,7 +59,7 @@ def test_a_lesson_that_fails_ends_with_1_and_keeps_the_others_running(course, ca
     write_lesson(root, "02_second")
     assert cli.main(["run", "--profile", "smoke"]) == 1
     said = capsys.readouterr().err
-    assert "lesson 01_tiny: code cell 5 of 5" in said
+    assert "lesson 01_tiny: code cell 6 of 6" in said
     assert "1 of 2 lessons did not run to their end: 01_tiny" in said
     assert (root / "build" / "notebooks" / "01_tiny.partial.ipynb").exists()
     assert (root / "build" / "notebooks" / "02_second.ipynb").exists()

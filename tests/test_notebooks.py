@@ -47,7 +47,7 @@ def test_learner_gets_the_stub_and_the_solution_notebook_the_solution(course):
     assert "2 * x" not in _texts(learner)
     assert "return ..." not in _texts(solved)
     assert _texts(solved).count("2 * x") == 1
-    assert len(learner.cells) == len(solved.cells) == 6
+    assert len(learner.cells) == len(solved.cells) == 7, "six from the source and the install cell"
 
 
 def test_cell_ids_are_stable_and_unique(course):
@@ -279,9 +279,8 @@ def test_build_prose_edit_code_edit_and_damage(course):
     assert notebooks.check(_source(course), root) == []
     rebuilt = nbformat.read(learner, as_version=4)
     assert "Better prose." in _texts(rebuilt)
-    assert [cell.outputs for cell in rebuilt.cells if cell.cell_type == "code"][1][
-        0
-    ].text == "profile=quick first_seed=0\n"
+    (printing,) = [cell for cell in rebuilt.cells if "main-figure" in notebooks.tags(cell)]
+    assert printing.outputs[0].text == "profile=quick first_seed=0\n"
     before = learner.read_bytes()
     assert "executed" in _build(course, force=True)
     assert learner.read_bytes() == before, "kept outputs are the executed ones, byte for byte"
@@ -363,6 +362,103 @@ def test_build_environment_and_clean_outputs(course):
     assert "start_time" not in text
 
 
+# ---- the cells that stand in no source ----
+
+QUIZ = """lesson = "01"
+[[question]]
+id = "01-twice"
+text = "What is *twice* $x$?"
+[[question.choice]]
+text = "`x + x`"
+because = "Of course."
+right = true
+[[question.choice]]
+text = "$x^2$"
+because = "Only for 0 and 2."
+"""
+
+
+def _quiz(course, text=QUIZ):
+    path = _root(course) / "docs" / "quizzes" / "01.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_install_cell_comes_before_all_code_and_the_quiz_at_the_end(course):
+    _quiz(course)
+    for solved in (False, True):
+        cells = notebooks.make(_source(course), solved).cells
+        assert next(cell.id for cell in cells if cell.cell_type == "code") == "install"
+        assert cells[0].source.startswith("# A tiny lesson"), "a reader meets the title first"
+        assert cells[-1].source.startswith("## Check yourself")
+        assert (cells[-1].id, cells[-1].cell_type) == ("quiz", "markdown")
+        assert [cell.id for cell in cells].count("quiz") == 1
+
+
+def test_the_install_cell_leaves_no_trace_of_having_run(course):
+    _build(course)
+    for path in (_root(course) / "notebooks").rglob("*.ipynb"):
+        code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        assert [cell.execution_count for cell in code] == [None, 1, 2, 3, 4]
+        assert code[0].outputs == []
+        (result,) = code[-1].outputs
+        assert result.output_type == "execute_result"
+        assert result.execution_count == 4
+
+
+def test_injected_parameters_are_counted_and_the_install_cell_is_not(course):
+    root = _root(course)
+    execution.run(_source(course), root / "build", profile="smoke", root=root)
+    cells = nbformat.read(root / "build" / "notebooks" / "01_tiny.ipynb", as_version=4).cells
+    counts = {notebooks.tags(cell)[0] if notebooks.tags(cell) else "": cell.execution_count for cell in cells if cell.cell_type == "code"}
+    assert counts == {"install": None, "parameters": 1, "injected-parameters": 2, "main-figure": 3, "exercise": 4, "nbval-check-output": 5}
+
+
+def test_generated_cells_come_and_change_without_executing_anything(course):
+    """Notebooks from before there were such cells, then a first quiz, an edited quiz, an address: outputs stay."""
+    root = _root(course)
+    _build(course)
+    learner = root / "notebooks" / "01_tiny.ipynb"
+    outputs = [cell.get("outputs") for cell in notebooks.read(learner).cells if cell.id != "install"]
+    for path in (learner, root / "notebooks" / "solutions" / "01_tiny.ipynb"):
+        old = notebooks.read(path)
+        old.cells = [cell for cell in old.cells if cell.id != "install"]
+        notebooks.write(old, path)
+    count = executions(root)
+
+    def changed():
+        problems = notebooks.check(_source(course), root)
+        assert len(problems) == 2
+        assert all("docs/quizzes" in problem and "nothing is executed" in problem for problem in problems)
+        assert "kept" in _build(course)
+        assert notebooks.check(_source(course), root) == []
+        assert executions(root) == count
+        return _texts(notebooks.read(learner))
+
+    assert "find_or_fetch_the_course()" in changed()
+    _quiz(course)
+    assert "Only for 0 and 2." in changed()
+    _quiz(course, QUIZ.replace("Only for 0 and 2.", "Not for 3."))
+    assert "Not for 3." in changed()
+    (root / "pyproject.toml").write_text('[tool.kdcourse]\nrepository = "https://example.org/course"\n')
+    assert '"https://example.org/course"' in changed()
+    assert [cell.get("outputs") for cell in notebooks.read(learner).cells if cell.id not in ("install", "quiz")] == outputs
+
+
+def test_a_faulty_quiz_is_named(course):
+    path = _quiz(course, QUIZ.replace("right = true", ""))
+    assert [str(path) in problem and "01-twice" in problem for problem in notebooks.check(_source(course), _root(course))] == [True]
+    with pytest.raises(ValueError, match="one of them right"):
+        notebooks.make(_source(course))
+
+
+def test_generated_cells_are_no_part_of_a_lessons_key(course):
+    before = notebooks.code_hash(_source(course)), notebooks.lesson_key(_source(course), _root(course))
+    _quiz(course)
+    assert (notebooks.code_hash(_source(course)), notebooks.lesson_key(_source(course), _root(course))) == before
+
+
 # ---- running for a learner ----
 
 
@@ -432,7 +528,7 @@ def test_a_failed_build_leaves_committed_notebooks_alone(course):
     committed = _root(course) / "notebooks" / "01_tiny.ipynb"
     before = committed.read_bytes()
     edit(course, "6 * 7", "1 / 0")
-    with pytest.raises(execution.ExecutionError, match="code cell 4 of 4"):
+    with pytest.raises(execution.ExecutionError, match="code cell 5 of 5"):
         _build(course)
     assert committed.read_bytes() == before
 
