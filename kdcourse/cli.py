@@ -1,4 +1,4 @@
-"""The `kdcourse` command: run, build, report, doctor, lab."""
+"""The `kdcourse` command: run, build, report, doctor, quiz, lab."""
 
 import argparse
 import os
