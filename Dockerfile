@@ -1,5 +1,5 @@
 # The course with JupyterLab, for one person or as the image of a JupyterHub:
-#   docker build -t kdcourse . && docker run --rm -p 127.0.0.1:8888:8888 -v kdcourse:/home/learner kdcourse
+#   docker build -t kdcourse . && docker run --rm -p 127.0.0.1:8888:8888 -v kdcourse:/learner kdcourse
 # prints the address with its token. On a JupyterHub it is the image, and jupyterhub-singleuser the command.
 FROM python:3.13-slim AS packages
 RUN pip install --no-cache-dir uv && python -m venv --without-pip /opt/venv
@@ -11,18 +11,18 @@ COPY . /opt/kdcourse
 RUN uv pip install --no-cache --no-deps --python /opt/venv/bin/python -e /opt/kdcourse
 
 FROM python:3.13-slim
-RUN apt-get update && apt-get install -y --no-install-recommends git tini && rm -rf /var/lib/apt/lists/* && \
-    useradd --create-home --uid 1000 learner
+RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/* && \
+    useradd --create-home --home-dir /learner --uid 1000 learner
 COPY --from=packages /opt/venv /opt/venv
-COPY --from=packages /opt/kdcourse /opt/kdcourse
+COPY --from=packages --chown=learner /opt/kdcourse /opt/kdcourse
 # The allocator keeps big buffers, as in kdcourse.study.ALLOCATOR.
 ENV PATH=/opt/venv/bin:$PATH \
     MALLOC_MMAP_THRESHOLD_=10000000000 MALLOC_TRIM_THRESHOLD_=10000000000 MALLOC_TOP_PAD_=268435456
 USER learner
-WORKDIR /home/learner
+WORKDIR /learner
 EXPOSE 8888
 # The version is told without a token; below a JupyterHub the server has a prefix.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD python -c "import os, urllib.request as u; u.urlopen('http://127.0.0.1:8888' + os.environ.get('JUPYTERHUB_SERVICE_PREFIX', '/') + 'api', timeout=4)"
 ENTRYPOINT ["tini", "--", "/opt/kdcourse/docker/start"]
-CMD ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--ServerApp.root_dir=/home/learner"]
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--port=8888", "--no-browser", "--ServerApp.root_dir=/learner"]
