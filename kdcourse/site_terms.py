@@ -4,8 +4,9 @@ import re
 import tomllib
 from pathlib import Path
 
-# Forms that the glossary lists but that are too common to mean the term wherever they stand.
+# Forms that the glossary lists but that are too common to mean the term wherever they stand: never, and in the term's first lesson alone.
 EVERYDAY = {"shown", "very high", "what remains", "the margin", "gap", "interval", "limit"}
+AT_FIRST = {"hint", "margin", "precision", "prior", "recall", "response", "shift", "strangers"}
 
 
 def read_terms(path) -> list[dict]:
@@ -23,7 +24,9 @@ def term_pattern(terms: list[dict], number: str | None = None) -> tuple[re.Patte
         if number is None or number >= term["first"]:
             for form in term.get("also", []):
                 forms.setdefault(form, term["id"])
-    ids = {(form.casefold() if form.islower() else form): name for form, name in forms.items() if form not in EVERYDAY}
+    here = {term["id"] for term in terms if number == term["first"]}
+    kept = {form: name for form, name in forms.items() if form not in EVERYDAY and (form not in AT_FIRST or name in here)}
+    ids = {(form.casefold() if form.islower() else form): name for form, name in kept.items()}
     parts = []
     for form in sorted(ids, key=len, reverse=True):
         text = r"\s+".join(map(re.escape, form.split()))

@@ -229,6 +229,7 @@ def test_terms_are_found_as_they_are_written():
         {"id": "target", "en": "target", "first": "01"},
         {"id": "cka", "en": "CKA", "first": "06"},
         {"id": "distillation", "en": "knowledge distillation", "also": ["distilled"], "first": "02"},
+        {"id": "hint", "en": "hint", "first": "06"},
         {"id": "shown", "en": "shown (direction)", "also": ["shown"], "first": "00"},
     ]
 
@@ -238,6 +239,8 @@ def test_terms_are_found_as_they_are_written():
 
     assert find("Soft\ntargets, and soft targets again: a target.") == [("Soft\ntargets", "soft-target"), ("target", "target")]
     assert find("cka, CKA, CKAs, targeted, on-target") == [("CKA", "cka")]
+    assert find("a hint", "06") == [("hint", "hint")]
+    assert find("a hint", "09") == find("a hint", None) == []
     assert find("distilled, as is shown") == [("distilled", "distillation")]
     assert find("distilled by knowledge distillation", "01") == [("knowledge distillation", "distillation")]
 

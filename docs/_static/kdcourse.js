@@ -86,3 +86,13 @@ function reveal() {
 document.querySelectorAll(".temperature[data-logits]").forEach(temperatureSlider);
 document.querySelectorAll("table#ledger").forEach(ledgerFilter);
 window.addEventListener("hashchange", reveal);
+
+// What is wider than its place can be scrolled; then the keyboard must reach it.
+function reachable() {
+  document.querySelectorAll(".bd-article .cell_output table, .bd-article section[aria-label] table, .bd-article div.math, .bd-article mjx-container[display]").forEach((box) => {
+    if (box.scrollWidth > box.clientWidth + 1) box.tabIndex = 0;
+  });
+}
+
+window.addEventListener("load", () => { reachable(); setTimeout(reachable, 1500); });
+window.addEventListener("resize", reachable);
