@@ -25,9 +25,6 @@ nb_render_markdown_format = "myst"  # the tables of kd.claims.announce
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath", "html_image"]
 myst_dmath_double_inline = True
 
-# The visible line of a quiz's choice is HTML: its formulas are found by their dollars, like those of the notebook.
-mathjax3_config = {"tex": {"inlineMath": [["\\(", "\\)"], ["$", "$"]]}}
-
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 
