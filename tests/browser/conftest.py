@@ -6,52 +6,24 @@ Screenshots go to build/browser/, those of failed tests as FAILED-*.png. Without
 
 import os
 import re
-import shutil
 from pathlib import Path
 
+import chromium
 import pytest
+from chromium import SHOTS, complaints, opened, outside
 
 from kdcourse import lesson
-
-# --no-sandbox: Chromium refuses to start as root without it, as in a container. The last one lets no name resolve but those of this machine.
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-dev-shm-usage", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
-]  # fmt: skip
-LOCAL = re.compile(r"(https?|wss?)://(localhost|127\.0\.0\.1)[:/]|(file|data|blob|about):")
-SHOTS = lesson.ROOT / "build" / "browser"
-WIDE = {"width": 1280, "height": 900}
-
-outside, complaints, opened = [], [], []  # requests that leave this machine, console errors, and the tabs that are open
-
-
-def _missing() -> str | None:
-    """What is missing for a browser, and how to get it; None where all is there."""
-    try:
-        import playwright  # noqa: F401
-    except ImportError:
-        return "playwright is not installed; run: make browser, or pip install -e '.[browser]'"
-    asked = os.environ.get("KDCOURSE_CHROMIUM")
-    if chromium() is None:
-        return f"$KDCOURSE_CHROMIUM is {asked}, and nothing can be run there" if asked else "no Chromium on PATH; on Debian and Ubuntu: apt install chromium"
-    return None
-
-
-def chromium() -> str | None:
-    """The path of the browser to drive."""
-    names = [asked] if (asked := os.environ.get("KDCOURSE_CHROMIUM")) else ["chromium", "chromium-browser", "google-chrome"]
-    return next(filter(None, map(shutil.which, names)), None)
 
 
 @pytest.fixture(scope="module")
 def browser():
     """Chromium without a window, one for the tests of a file."""
-    if missing := _missing():
+    if missing := chromium.missing():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing, **({"pytrace": False} if os.environ.get("CI") else {}))
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        started = playwright.chromium.launch(executable_path=chromium.path(), args=chromium.ARGUMENTS)
         yield started
         started.close()
 
@@ -62,12 +34,12 @@ def open_tab(browser):
     contexts = []
 
     def open_one(**settings):
-        context = browser.new_context(**{"viewport": WIDE, "service_workers": "block", **settings})
+        context = browser.new_context(**{"viewport": chromium.WIDE, "service_workers": "block", **settings})
         contexts.append(context)
         tab = context.new_page()
         tab.set_default_timeout(60_000)
-        context.on("request", lambda request: _record(request.url))
-        tab.on("websocket", lambda socket: _record(socket.url))
+        context.on("request", lambda request: chromium.note_request(request.url))
+        tab.on("websocket", lambda socket: chromium.note_request(socket.url))
         tab.on("pageerror", lambda error: complaints.append(f"{tab.url}: {error}"))
         tab.on("console", lambda said: complaints.append(f"{tab.url}: {said.text}") if said.type == "error" else None)
         opened.append(tab)
@@ -79,19 +51,15 @@ def open_tab(browser):
     opened.clear()
 
 
-def _record(url: str) -> None:
-    if not LOCAL.match(url):
-        outside.append(url)
-
-
 @pytest.fixture(autouse=True)
 def _nothing_leaves_and_nobody_complains():
     """Every test fails on a request that leaves this machine, and on an error in the browser's console."""
+    yield
+    left, said = sorted(set(outside)), sorted(set(complaints))  # of the fixtures that came before this test as well
     outside.clear()
     complaints.clear()
-    yield
-    assert not outside, f"requests that left this machine: {sorted(set(outside))}"
-    assert not complaints, f"errors in the browser's console: {sorted(set(complaints))}"
+    assert not left, f"requests that left this machine: {left}"
+    assert not said, f"errors in the browser's console: {said}"
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """JupyterLab as its users drive it: the server started with `kdcourse lab`, notebooks through menus, keys and what can be seen."""
 
+import json
 import os
 import re
 import signal
@@ -85,6 +86,11 @@ def open_lesson(tab, slug: str, cells: int):
     wait(tab, f"cells => document.querySelectorAll('{PANEL} .jp-Notebook .jp-Cell').length === cells", cells)
     tab.locator(f"{PANEL} .jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
     return tab.locator(PANEL)
+
+
+def number_of_cells(work, slug: str) -> int:
+    """How many cells the learner's copy of a lesson has."""
+    return len(json.loads((Path(work) / f"{slug}.ipynb").read_text(encoding="utf-8"))["cells"])
 
 
 def wait(tab, condition: str, argument=None, seconds: float = 60) -> None:

@@ -43,12 +43,8 @@ def tab(address, open_tab):
 @pytest.fixture(scope="module")
 def first(tab, work):
     """The first lesson after Run All: its cells."""
-    driving.open_lesson(tab, FIRST, number_of_cells(work, FIRST))
+    driving.open_lesson(tab, FIRST, driving.number_of_cells(work, FIRST))
     return driving.run_all(tab, 600)
-
-
-def number_of_cells(work, slug: str) -> int:
-    return len(nbformat.read(work / f"{slug}.ipynb", as_version=4).cells)
 
 
 # ---- the door -------------------------------------------------------------------------------------------------------
@@ -57,16 +53,20 @@ def number_of_cells(work, slug: str) -> int:
 def test_without_the_token_nothing_is_shown(address):
     server = address.split("/lab")[0]
     for path in ("/api/contents", f"/api/contents/{FIRST}.ipynb", f"/files/{FIRST}.ipynb", "/api/contents?token=wrong"):
-        request = urllib.request.Request(server + path)
-        try:
-            with urllib.request.urlopen(request) as answer:
-                assert "/login" in answer.geturl(), f"{path} was answered without a token"
-                assert b"nbformat" not in answer.read()
-        except urllib.error.HTTPError as refused:
-            assert refused.code == 403
+        status, url, text = asked(server + path)
+        assert status == 403 or "/login" in url, f"{path} was answered without a token"
+        assert "nbformat" not in text
     token = address.split("token=")[1]
-    with urllib.request.urlopen(f"{server}/api/contents?token={token}") as answer:  # the control: with it, it works
-        assert FIRST in answer.read().decode()
+    assert FIRST in asked(f"{server}/api/contents?token={token}")[2]  # the control: with it, it works
+
+
+def asked(url: str) -> tuple[int, str, str]:
+    """Status, address after redirections, and text of an answer."""
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return answer.status, answer.geturl(), answer.read().decode()
+    except urllib.error.HTTPError as refused:
+        return refused.code, url, ""
 
 
 def test_the_login_page_asks_for_the_token(address, open_tab):
@@ -81,12 +81,12 @@ def test_the_login_page_asks_for_the_token(address, open_tab):
 
 def test_a_lesson_opens_with_its_formulas_set_and_its_verdicts_shown(tab, work, shoot):
     """Nothing has run: what is seen is what is stored, in a notebook that JupyterLab does not trust yet."""
-    driving.open_lesson(tab, SLIDER, number_of_cells(work, SLIDER))
+    driving.open_lesson(tab, SLIDER, driving.number_of_cells(work, SLIDER))
     driving.wait(tab, f"() => document.querySelectorAll('{driving.PANEL} .jp-MarkdownOutput mjx-container').length > 20")
     cells = tab.evaluate(driving.CELLS)
     tab.wait_for_timeout(1000)  # the last formulas
     assert not raw_formulas(tab)
-    cards = [cell for cell in cells if "REPRODUCED" in cell["output"]]
+    cards = [cell for cell in cells if "kd.judge(" in cell["source"] and "REPRODUCED" in cell["output"]]
     assert cards, "no stored verdict is seen"
     formula = tab.locator(f"{driving.PANEL} .jp-MarkdownOutput mjx-container[display=true]").first
     formula.scroll_into_view_if_needed()
@@ -105,8 +105,10 @@ def raw_formulas(tab) -> list[str]:
 
 
 def show(tab, index: int) -> None:
-    tab.locator(f"{driving.PANEL} .jp-Notebook .jp-Cell").nth(index).evaluate("cell => cell.scrollIntoView({block: 'end'})")
-    tab.wait_for_timeout(300)
+    """Scroll to the end of a cell; more than once, as cells get their true height when they come into sight."""
+    for _ in range(4):
+        tab.locator(f"{driving.PANEL} .jp-Notebook .jp-Cell").nth(index).evaluate("cell => cell.scrollIntoView({block: 'end'})")
+        tab.wait_for_timeout(200)
 
 
 # ---- Run All --------------------------------------------------------------------------------------------------------
@@ -144,6 +146,7 @@ def test_the_verdict_appears(tab, first, shoot):
     for claim, card in cards.items():
         assert claim in card
         if PROFILE == "smoke":  # nothing may be judged on one seed and a slice of the data, and the card says so
+            assert "NOT JUDGED" in card
             assert "the mechanics were checked, nothing was judged" in card
             assert not re.search("REPRODUCED|REFUTED|SMALLER|INCONCLUSIVE", card)
         else:
@@ -189,18 +192,36 @@ def test_the_second_exercise_knows_the_usual_mistakes(tab, first, work, blanks, 
 
 def answered(tab, work, stub: str, answer: str, check: str) -> str:
     """Write an answer into the cell of an exercise, run it and the check below; what the check says."""
-    driving.open_lesson(tab, FIRST, number_of_cells(work, FIRST))
+    driving.open_lesson(tab, FIRST, driving.number_of_cells(work, FIRST))
     cell = driving.code_cell(tab, stub)
     driving.write(tab, cell, answer)
     assert not driving.run_cell(tab, cell)["errors"]
     return driving.run_cell(tab, driving.code_cell(tab, check))["output"]
 
 
+# ---- the quiz -------------------------------------------------------------------------------------------------------
+
+
+def test_a_choice_of_the_quiz_unfolds_its_own_explanation(tab, first, work, shoot):
+    quizzes = pytest.importorskip("kdcourse.quizzes", reason="notebooks have no quizzes yet")
+    wrong = next(choice for choice in quizzes.read("00")[0]["choice"] if not choice.get("right"))
+    driving.open_lesson(tab, FIRST, driving.number_of_cells(work, FIRST))
+    show(tab, driving.number_of_cells(work, FIRST) - 1)
+    folded = tab.locator(f"{driving.PANEL} .jp-MarkdownOutput details:has-text('✗'), {driving.PANEL} .jp-MarkdownOutput details:has-text('✓')")
+    chosen = folded.filter(has_text=re.compile(re.escape(wrong["because"].split("`")[0].split("$")[0].strip()[:40]))).first
+    chosen.scroll_into_view_if_needed()
+    assert not chosen.evaluate("details => details.open")
+    chosen.locator("summary").click()
+    assert chosen.locator("p", has_text="✗ Not quite.").is_visible()
+    assert folded.evaluate_all("all => all.filter(details => details.open).length") == 1
+    shoot(tab, "lab-00-quiz")
+
+
 # ---- the slider -----------------------------------------------------------------------------------------------------
 
 
 def test_the_temperature_slider_moves_the_figure(tab, work, shoot):
-    driving.open_lesson(tab, SLIDER, number_of_cells(work, SLIDER))
+    driving.open_lesson(tab, SLIDER, driving.number_of_cells(work, SLIDER))
     cell = driving.code_cell(tab, "def temperature_slider(")
     cell.locator(".cm-content").click()
     tab.keyboard.press("Escape")
@@ -216,6 +237,6 @@ def test_the_temperature_slider_moves_the_figure(tab, work, shoot):
     for _ in range(20):
         tab.keyboard.press("ArrowRight")
     driving.wait(tab, "([image, before]) => image.src !== before && image.complete && image.naturalWidth > 300", [image.element_handle(), before])
-    tab.wait_for_timeout(500)
+    driving.finished(tab, 60)  # one picture for every step that was taken
     shoot(tab, "lab-03-slider-after")
     assert float(cell.locator(".widget-readout").first.inner_text()) > float(temperature)
