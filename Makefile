@@ -21,11 +21,12 @@ test: $(READY)  ## everything CI runs, the cheapest first; stops at the first fa
 	$(BIN)/ruff check .
 	$(BIN)/kdcourse build --check
 	$(BIN)/kdcourse report --readme --check
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore=tests/browser
 	cache=$$(mktemp -d) && trap 'rm -rf "$$cache"' EXIT && \
 	  KDCOURSE_PROFILE=smoke KDCOURSE_CACHE="$$cache" $(BIN)/python -m pytest -p no:cacheprovider --nbval-lax --nbval-cell-timeout=300 \
 	  --nbval-current-env notebooks/*.ipynb notebooks/solutions/*.ipynb
 	$(BIN)/kdcourse build --stale
+	$(MAKE) browser
 
 build: $(READY)  ## make the notebooks from notebooks/src/ and execute them into build/, quickly (smoke)
 	$(BIN)/kdcourse build --profile smoke
