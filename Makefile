@@ -17,7 +17,7 @@ course: $(READY)  ## run every lesson (quick profile) into build/, end with the 
 lab: $(READY)  ## open JupyterLab on your own copies of the lessons in work/
 	$(BIN)/kdcourse lab
 
-test: $(READY)  ## everything CI runs, the cheapest first; stops at the first failure
+test: $(BROWSER)  ## everything CI runs, the cheapest first; stops at the first failure
 	$(BIN)/ruff check .
 	$(BIN)/kdcourse build --check
 	$(BIN)/kdcourse report --readme --check
