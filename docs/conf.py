@@ -12,7 +12,6 @@ release = __version__
 language = "en"
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax", "kdcourse.site_sphinx"]
-exclude_patterns = ["generated"]
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!kdcourse\.).*")]  # types of other packages: their documentation is not at hand offline
 kdcourse_glossary = os.environ.get("KDCOURSE_GLOSSARY") or str(Path(__file__).with_name("glossary.toml"))
@@ -48,7 +47,6 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
 }
-templates_path = ["_templates"]
 
 linkcheck_timeout = 20
 linkcheck_ignore = [r"http://(localhost|127\.0\.0\.1)"]
