@@ -316,6 +316,7 @@ def test_build_executes_when_a_numeric_module_changed(course):
     root = _root(course)
     (root / "kdcourse").mkdir()
     (root / "kdcourse" / "__init__.py").write_text("")
+    (root / "claims.toml").write_text("")  # or the install cell would take this package for one without its course
     module = root / "kdcourse" / "losses.py"
     edit(course, "6 * 7", "import kdcourse\nif False:\n    kdcourse.losses.write(6)")
     module.write_text("def write(text):\n    return 1\n")

@@ -338,7 +338,8 @@ def test_nothing_judged_nothing_shown(evidence):
 def test_terminal_writes_nothing(tmp_path, monkeypatch, capsys):
     results = lesson.ROOT / "results"
     (tmp_path / "claims.toml").write_text((lesson.ROOT / "claims.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "notebooks").mkdir()
     monkeypatch.setattr(lesson, "ROOT", tmp_path)
     assert cli.main(["report", "--power", "--results", str(results)]) == 0
     assert "01-soft-beats-hard: hard - soft = " in capsys.readouterr().out
-    assert [path.name for path in tmp_path.iterdir()] == ["claims.toml"]
+    assert {path.name for path in tmp_path.iterdir()} == {"claims.toml", "notebooks"}

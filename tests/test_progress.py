@@ -75,7 +75,8 @@ b = 2
 # %%
 checks.pair(a, b);
 '''
-CHECKS, EXPERIMENT, FIRST, FIRST_CHECK, SECOND, SECOND_CHECK = 2, 4, 6, 7, 9, 10
+# The cell before them all finds or fetches the course.
+CHECKS, EXPERIMENT, FIRST, FIRST_CHECK, SECOND, SECOND_CHECK = 3, 5, 7, 8, 10, 11
 RIGHT = "def double(x):\n    return x + x"
 
 
@@ -155,7 +156,7 @@ def test_a_fresh_copy_is_not_filled_in(root, capsys):
     said = capsys.readouterr().out
     assert "not begun: 00_tiny (2)" in said
     assert "0 of 2 exercises right" in said
-    assert "next: lesson 00, exercise 1 (Twice): open 00_tiny.ipynb, cell 7" in said
+    assert "next: lesson 00, exercise 1 (Twice): open 00_tiny.ipynb, cell 8" in said
 
 
 def test_right_wrong_with_its_hint_and_in_part(root, mine, capsys):
@@ -272,8 +273,8 @@ def test_errors_are_told_with_their_cell(root, mine, capsys):
     mine.edit(FIRST, "def double(x)\n    return 2 * x").edit(SECOND, "a = 1\nb = c").all().save()
     first, second = standing(root, capsys)
     assert first[0] == second[0] == "error"
-    assert first[1].startswith("cell 7 of 11 ('def double(x)') stopped with SyntaxError: expected ':' (line 1)")
-    assert "cell 10 of 11 ('a = 1') stopped with NameError: name 'c' is not defined" in second[1]
+    assert first[1].startswith("cell 8 of 12 ('def double(x)') stopped with SyntaxError: expected ':' (line 1)")
+    assert "cell 11 of 12 ('a = 1') stopped with NameError: name 'c' is not defined" in second[1]
 
 
 @pytest.mark.parametrize(("text", "why"), [
@@ -324,7 +325,7 @@ def test_json_says_who_where_and_what(root, mine, capsys):
     found = json.loads(capsys.readouterr().out)
     assert (found["right"], found["exercises"], found["judged"]) == (1, 2, "saved")
     assert found["lessons"][0]["exercises"][0] == {
-        "number": 1, "title": "Twice", "state": "right", "hint": "", "file": "00_tiny.ipynb", "cell": 7,
+        "number": 1, "title": "Twice", "state": "right", "hint": "", "file": "00_tiny.ipynb", "cell": 8,
     }  # fmt: skip
 
 
@@ -349,9 +350,9 @@ def test_run_with_errors_elsewhere_names_their_cells(root, mine, capsys):
     assert states(root, capsys, "--run") == ["error", "error"]
     cli.main(["progress", "--run"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "cell 5 of 11 ('factor = 2 +') stopped with SyntaxError: invalid syntax" in said
+    assert "cell 6 of 12 ('factor = 2 +') stopped with SyntaxError: invalid syntax" in said
     assert "NameError: name 'factor' is not defined" in said
-    assert "cell 10 of 11 ('a = (1') stopped with SyntaxError: '(' was never closed" in said
+    assert "cell 11 of 12 ('a = (1') stopped with SyntaxError: '(' was never closed" in said
 
 
 def test_run_survives_an_endless_loop_and_a_killed_kernel(root, mine, capsys, monkeypatch):
@@ -363,7 +364,7 @@ def test_run_survives_an_endless_loop_and_a_killed_kernel(root, mine, capsys, mo
     mine.edit(FIRST, "import os\nos._exit(1)\ndef double(x): return 4").save()
     assert states(root, capsys, "--run")[0] == "not run"
     cli.main(["progress", "--run"])
-    assert "cell 7 of 11 ('import os') ended its kernel" in " ".join(capsys.readouterr().out.split())
+    assert "cell 8 of 12 ('import os') ended its kernel" in " ".join(capsys.readouterr().out.split())
 
 
 def test_run_without_a_kernel_ends_with_1(root, mine, capsys, monkeypatch):
