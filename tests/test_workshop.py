@@ -27,6 +27,7 @@ def course(tmp_path, monkeypatch):
     for name, text in {
         "pyproject.toml": '[build-system]\nrequires = ["setuptools>=77"]\n[project]\nname = "kdcourse"\nversion = "9.1"\ndependencies = ["tqdm>=4", "Pillow"]\n',
         "README.md": "# Read me\n",
+        "claims.toml": "",
         "kdcourse/__init__.py": "",
         "kdcourse/__pycache__/x.pyc": "cache",
         "data/MNIST/raw/a.gz": "images",
