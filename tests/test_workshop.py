@@ -58,6 +58,7 @@ def _names(made) -> set[str]:
 def test_what_is_in_and_what_is_not(course, capsys):
     made = _zip(course)
     assert _names(made) == {
+        "claims.toml",
         "README.md", "START-HERE.txt", "pyproject.toml", "data/MNIST/raw/a.gz", "docs/quizzes/01.toml", "kdcourse/__init__.py",
         "notebooks/01_tiny.ipynb", "notebooks/src/01_tiny.py", "results/quick/lesson-01.json",
     }  # fmt: skip
