@@ -63,7 +63,7 @@ def test_what_is_in_and_what_is_not(course, capsys):
         "notebooks/01_tiny.ipynb", "notebooks/src/01_tiny.py", "results/quick/lesson-01.json",
     }  # fmt: skip
     said = capsys.readouterr().out
-    assert "MB, 9 files" in said
+    assert "MB, 10 files" in said
     assert "without solutions" in said
     assert made.testzip() is None
 
