@@ -36,6 +36,7 @@ html_js_files = [("kdcourse.js", {"defer": "defer"})]
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
+html_context = {"default_mode": "auto"}  # the theme complains in the console of one that is not set
 html_theme_options = {
     "home_page_in_toc": True,
     "navbar_persistent": [],  # one search field is enough, that of the sidebar

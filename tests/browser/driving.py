@@ -63,6 +63,7 @@ PANEL = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 # What a cell shows. textContent, because Chromium leaves out of innerText what lies outside the window.
 CELLS = f"""() => [...document.querySelectorAll('{PANEL} .jp-Notebook .jp-Cell')].map(cell => ({{
   code: cell.classList.contains('jp-CodeCell'),
+  folded: !!cell.querySelector('.jp-InputPlaceholder'),
   prompt: cell.querySelector('.jp-InputPrompt')?.textContent ?? '',
   source: cell.querySelector('.jp-InputArea')?.textContent ?? '',
   output: [...cell.querySelectorAll('.jp-OutputArea-output')].map(part => part.textContent).join('\\n'),
