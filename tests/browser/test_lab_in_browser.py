@@ -116,6 +116,7 @@ def show(tab, index: int) -> None:
 
 def test_run_all_ends_without_an_error(tab, work, first, shoot):
     shoot(tab, "lab-00-end")
+    assert not tab.get_by_text("official Jupyter news").count(), "JupyterLab's question about news covers the notebook"
     code = [cell for cell in first if cell["code"]]
     assert not [cell["source"] for cell in code if cell["errors"]]
     for number, cell in enumerate(code, 1):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from chromium import SHOTS, WIDE, complaints
+from chromium import SHOTS, WIDE, complaints, outside
 
 from kdcourse import lesson
 
@@ -304,6 +304,17 @@ def test_axe_would_find_a_faint_text(tab):
     tab.evaluate("() => document.querySelector('main article, main').insertAdjacentHTML('afterbegin', '<p style=\"color:#ccc;background:#fff\">faint</p>')")
     found = tab.evaluate(AXE, [False, ["color-contrast"]])
     assert [one["impact"] for one in found] == ["serious"]
+
+
+def test_a_request_that_leaves_this_machine_would_be_noticed(open_tab):
+    """The control: it is noted, and it fails."""
+    tab = open_tab()
+    with tab.expect_event("requestfailed"):
+        tab.set_content("<img src='https://kdcourse.example/a.png' alt=''>", wait_until="commit")
+    assert outside == ["https://kdcourse.example/a.png"]
+    assert "ERR_NAME_NOT_RESOLVED" in complaints[0]
+    outside.clear()
+    complaints.clear()
 
 
 # ---- pictures -------------------------------------------------------------------------------------------------------
