@@ -151,7 +151,7 @@ def _teaching(evidence, root: Path, folder: Path) -> str:
 def _api(folder: Path) -> str:
     for name in site_pages.api_modules():
         _write(folder, f"api/{name}", site_pages.api_page(name))
-    return site_pages.toctree("The package", [_write(folder, "api/index", site_pages.api_index())])
+    return site_pages.toctree("Reference", [_write(folder, "api/index", site_pages.api_index())])
 
 
 def _written(folder: Path, trees: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from kdcourse import cards, report
 from kdcourse.claims import Claim
 
 PROFILES = ("quick", "full")
+WIDE = "---\nhtml_theme.sidebar_secondary.remove: true\n---\n\n"  # a page that is one wide table needs the room more than a list of its headings
 
 
 def css(verdict: str) -> str:
@@ -53,7 +54,7 @@ def overview(by_profile: dict, titles: dict[str, str]) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     rows = "".join(_row(claim, by_profile) for claim in ledger.values())
     pages = "\n".join(f"claims/{number}" for number in titles)
-    return f"""# Claims
+    return f"""{WIDE}# Claims
 
 Every scientific sentence of the course is a claim. It was written into the ledger, `claims.toml`, before the runs that test it; a primary one with the effect that it needs. Refuted and inconclusive claims stay. The profile
 *quick* is what a laptop recomputes in minutes, *full* is the paper's scale, as far as it has been recorded. A badge leads to the card: our numbers beside the published ones.

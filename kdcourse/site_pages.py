@@ -11,7 +11,7 @@ import yaml
 from kdcourse import lesson, notebooks, report, site_claims, site_lessons
 from kdcourse.site_terms import read_terms
 
-LANGUAGES = (("zh_tw", "zh-Hant-TW", "Chinese, Taiwan"), ("zh_cn", "zh-Hans-CN", "Chinese, mainland"), ("vi", "vi", "Vietnamese"))
+LANGUAGES = (("zh_tw", "zh-Hant-TW", "繁體中文"), ("zh_cn", "zh-Hans-CN", "简体中文"), ("vi", "vi", "Tiếng Việt"))
 
 
 def cell(text: str) -> str:
@@ -107,7 +107,7 @@ def techniques(paths, by_profile: dict, slugs: dict[str, str]) -> str:
         number = str(about["lesson"]).zfill(2)
         rows.append([f"[](#technique-{path.stem})", f"[{number}](../lessons/{slugs[number]}.ipynb)", about.get("paper", "–"), " ".join(shown) or "exploratory"])
     text = "One page each: the idea, the formula, when to use it, what it costs, and what this course found. The badges are those of primary claims in the profile quick."
-    return f"# Techniques\n\n{text}\n\n{table(('technique', 'lesson', 'paper', 'verdict here'), rows)}\n\n```{{toctree}}\n:hidden:\n:glob:\n\n*\n```\n"
+    return f"{site_claims.WIDE}# Techniques\n\n{text}\n\n{table(('technique', 'lesson', 'paper', 'verdict here'), rows)}\n\n```{{toctree}}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
 # ---- figures, times -------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def glossary(path, slugs: dict[str, str]) -> str:
         if (first := term["en"][0].upper()) != letter:
             letter = first
             parts.append(f"## {letter}")
-        said = " · ".join(f'<span lang="{code}" title="{title}">{html.escape(term[key])}</span>' for key, code, title in LANGUAGES)
+        said = " · ".join(f'<small lang="{code}">{name}</small> <span lang="{code}">{html.escape(term[key])}</span>' for key, code, name in LANGUAGES)
         parts += [f"(term-{term['id']})=\n### {term['en']}", f"{{.translations}}\n{said}", term["definition"]]
         parts += [f"$$ {term['formula']} $$"] if "formula" in term else []
         see = ", ".join(f"[{names[other]}](#term-{other})" for other in term["see"])
