@@ -100,8 +100,8 @@ def _execute(plan: list[tuple], cells: list, path: Path, answers: set) -> tuple[
 
 
 def _last(plan, made, cells) -> str:
-    """The cell that was running when the kernel stopped: the first without an execution count of its own reply."""
-    begun = [k for k, cell in enumerate(made.cells) if cell.metadata.get("execution", {}).get("iopub.status.busy")]
+    """The cell that was running when the kernel stopped: the last one sent. A kernel that dies at once may not even have said that it was busy."""
+    begun = [k for k, cell in enumerate(made.cells) if "execution" in cell.metadata]
     position, number, _ = plan[begun[-1] if begun else 0]
     return f"the check of exercise {number}" if number else exercises.describe(cells, position)
 

@@ -356,13 +356,27 @@ def test_run_with_errors_elsewhere_names_their_cells(root, mine, capsys):
 
 
 def test_run_survives_an_endless_loop_and_a_killed_kernel(root, mine, capsys, monkeypatch):
-    monkeypatch.setattr(rerun, "SECONDS", 4)
+    monkeypatch.setattr(rerun, "SECONDS", 8)
     mine.edit(FIRST, "def double(x):\n    while True: pass").edit(SECOND, "a = 1\nb = 2").save()
     assert states(root, capsys, "--run")[0] in ("error", "not run")
     cli.main(["progress", "--run"])
-    assert "the check of exercise 1 was still running after 4 s" in " ".join(capsys.readouterr().out.split())
+    assert "the check of exercise 1 was still running after 8 s" in " ".join(capsys.readouterr().out.split())
     mine.edit(FIRST, "import os\nos._exit(1)\ndef double(x): return 4").save()
     assert states(root, capsys, "--run")[0] == "not run"
+    cli.main(["progress", "--run"])
+    assert "cell 8 of 12 ('import os') ended its kernel" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_kernel_that_dies_before_it_says_busy_is_blamed_on_the_cell_sent(root, mine, capsys, monkeypatch):
+    def dies(client, **options):
+        for cell in client.nb.cells:
+            cell.metadata["execution"] = {}
+            if "_exit" in cell.source:
+                raise rerun.DeadKernelError("Kernel died")
+            cell.metadata["execution"]["iopub.status.busy"] = "2026-01-01"
+
+    monkeypatch.setattr(rerun.nbclient.NotebookClient, "execute", dies)
+    mine.edit(FIRST, "import os\nos._exit(1)\ndef double(x): return factor").save()
     cli.main(["progress", "--run"])
     assert "cell 8 of 12 ('import os') ended its kernel" in " ".join(capsys.readouterr().out.split())
 
