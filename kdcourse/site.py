@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nbformat
 
-from kdcourse import lesson, notebooks, report, site_check, site_claims, site_lessons, site_pages
+from kdcourse import lesson, notebooks, report, site_check, site_claims, site_lessons, site_pages, slides
 
-NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline")
+NEEDED = ("sphinx", "myst_nb", "sphinx_book_theme", "sphinx-mathjax-offline", "sphinx_revealjs")
 
 
 def add_arguments(parser) -> None:
@@ -52,6 +52,7 @@ def build(root, out, linkcheck: bool = False) -> list[str]:
         if linkcheck:
             return []
         shutil.copytree(root / "notebooks", made / "notebooks", ignore=shutil.ignore_patterns("src", "solutions", ".*"))
+        slides.build(notebooks.lessons(root=root), made / "slides", root)
         if problems := site_check.problems(made):
             return problems
         if out.exists():
@@ -93,7 +94,7 @@ def prepare(root, folder) -> None:
         raise ValueError("\n".join(problems))
     pictures = site_pages.write_pictures(sources, root, folder)
     trees = [_lessons(sources, by_profile["quick"], root, folder), _reference(sources, by_profile, pictures, root, folder),
-             _teaching(by_profile["quick"], root, folder), _api(folder)]  # fmt: skip
+             _teaching(sources, by_profile["quick"], root, folder), _api(folder)]  # fmt: skip
     _front(sources, by_profile["quick"], pictures, [*_written(folder, trees)], root, folder)
 
 
@@ -135,15 +136,17 @@ def _reference(sources, by_profile: dict, pictures: dict, root: Path, folder: Pa
     return site_pages.toctree("Look up", pages)
 
 
-def _teaching(evidence, root: Path, folder: Path) -> str:
+def _teaching(sources, evidence, root: Path, folder: Path) -> str:
+    slugs = {source.number: source.slug for source in sources}
     pages = [_write(folder, "schedules", text)] if (text := site_pages.schedules(root)) else []
     numbers = []
     for path in sorted((root / "docs" / "instructor").glob("*.md")):
-        _write(folder, f"instructor/{path.stem}", site_pages.notes(path, evidence))
+        _write(folder, f"instructor/{path.stem}", site_pages.notes(path, evidence, slugs.get(path.stem)))
         numbers.append(path.stem)
     if numbers:
         listed = "\n".join(numbers)
-        text = f"# Notes for instructors\n\nOne page a lesson: aim, timing, where people get stuck, what to leave out.\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
+        about = 'One page a lesson: aim, timing, where people get stuck, what to leave out. The <a href="../slides/index.html">slides of all lessons</a> need no network.'
+        text = f"# Notes for instructors\n\n{about}\n\n```{{toctree}}\n:maxdepth: 1\n\n{listed}\n```\n"
         pages.append(_write(folder, "instructor/index", text))
     return site_pages.toctree("Teach", pages)
 

@@ -178,14 +178,15 @@ def glossary(path, slugs: dict[str, str]) -> str:
 # ---- teaching, API --------------------------------------------------------------------------------------------------
 
 
-def notes(path, evidence) -> str:
-    """A lesson's notes for instructors, with its declared and measured minutes as a line below the title."""
+def notes(path, evidence, slug: str | None = None) -> str:
+    """A lesson's notes for instructors, with its declared and measured minutes and its slides in a line below the title."""
     about, body = front_matter(path)
     title, _, rest = body.partition("\n")
     declared, seconds = about.get("minutes", {}), evidence.lessons.get(Path(path).stem, {}).get("seconds")
     exercises = declared.get("exercises", [])
     line = f"Talk {declared.get('talk', '–')} min · exercises {' + '.join(map(str, exercises)) or '–'} min (declared)"
     line += f" · computing {seconds / 60:.1f} min (measured, profile quick)" if seconds else ""
+    line += f' · <a href="../slides/{slug}.html">slides</a>' if slug else ""
     return f"{title.replace('# ', '# Notes for ', 1)}\n\n{{.technique-facts}}\n{line}\n{rest}"
 
 

@@ -58,7 +58,7 @@ def built(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(built):
     """Page → its HTML."""
-    found = {path.relative_to(built[1]).as_posix(): path.read_text(encoding="utf-8") for path in built[1].rglob("*.html") if "_static" not in path.parts}
+    found = {path.relative_to(built[1]).as_posix(): path.read_text(encoding="utf-8") for path in built[1].rglob("*.html") if not {"_static", "slides"} & set(path.parts)}
     assert len(found) > 60
     return found
 
@@ -101,6 +101,14 @@ def test_every_link_inside_leads_somewhere(built, pages):
             relative = file.resolve().relative_to(built[1].resolve()).as_posix()
             if parts.fragment and relative in ids:
                 assert unquote(parts.fragment) in ids[relative], (name, target)
+
+
+@pytest.mark.slow
+def test_an_instructor_finds_each_lessons_slides(built, pages):
+    assert 'href="../slides/index.html"' in article(pages["instructor/index.html"])
+    for source in sources():
+        assert f'href="../slides/{source.slug}.html"' in article(pages[f"instructor/{source.number}.html"])
+        assert "Reveal.initialize" in (built[1] / "slides" / f"{source.slug}.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -221,7 +221,7 @@ LOOK = """() => ({
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return sorted(str(path.relative_to(site).as_posix()) for path in site.rglob("*.html") if "_static" not in path.parts)
+    return sorted(str(path.relative_to(site).as_posix()) for path in site.rglob("*.html") if not {"_static", "slides"} & set(path.parts))
 
 
 @pytest.fixture(scope="module")
