@@ -176,8 +176,8 @@ kd.plots.show(
 )
 
 # %% [markdown] tags=["slide:mean"]
-# (The teacher of this figure, of the strangers' and of the last one is that of the first seed.) Each row is one digit, and you would give all its copies one label. The teacher does not. It was trained on such transforms, of *its* thousand images; of images it has never seen it holds different opinions from different sides. That is a disagreement of one network with itself, and it needs no label to be seen. Where it is large, at most
-# one opinion can be right, and the plain answer is just one of them, without any privilege.
+# (Wherever a figure shows a single teacher, it is that of the first seed.) Each row is one digit, and you would give all its copies one label. The teacher does not. It was trained on such transforms, of *its* thousand images; of images it has never seen it holds different opinions from different sides. That is a disagreement of one network with itself, and it needs no label to be seen. Where it is large, at most
+# one opinion can be right, and the plain answer is just one of them.
 #
 # ## What a student can hear
 #
@@ -263,7 +263,7 @@ for dataset, table in teachers.items():
 kd.judge("10-views-label-better", pd.DataFrame(labels_made))
 
 # %% [markdown]
-# Compare the first brown column, the plain image, with the others: is a transformed view by itself any better? Then follow the dark line. What a mean can gain is what an ensemble gains ([lesson 09](09_many_teachers.ipynb)): single opinions with *different* errors, a part of which cancels. It costs $V$ forward passes an image, once; the student then answers in one.
+# Compare the start of the dark line, which is the plain image, with the brown columns: is a transformed view by itself any better? Then follow the line. What a mean can gain is what an ensemble gains ([lesson 09](09_many_teachers.ipynb)): single opinions with *different* errors, a part of which cancels. It costs $V$ forward passes an image, once; the student then answers in one.
 #
 # ## The experiment
 #
@@ -540,14 +540,14 @@ kd.judge("10-soft-or-hard", named[named.seed.isin(few_seeds)])
 kd.judge("10-threshold-costs", named[named.seed.isin(few_seeds)])
 
 # %% [markdown]
-# Three seeds see large differences only: an interval that crosses the grey line leaves even the direction open. Before you say "dark knowledge", compare the rows *soft* and *shuffled*. The shuffled labels have the doubts that are usual in a class, at random images. If they serve as well as the image's own, or better, then these were no knowledge to the student: soft labels of
+# Three seeds see large differences only: an interval that crosses the grey line leaves even the direction open. (The figure's intervals know the scatter of the seeds alone, the cards' also that of the test images: where the two disagree, the card counts.) Before you say "dark knowledge", compare the rows *soft* and *shuffled*. The shuffled labels have the doubts that are usual in a class, at random images. If they serve as well as the image's own, or better, then these were no knowledge to the student: soft labels of
 # a mean of views are soft where the teacher did not know, and a student that copies the doubt will doubt there as well ([lesson 09](09_many_teachers.ipynb) meets the same with five networks).
 #
 # And look at *only above 90 %*. The threshold takes out labels of which the teacher was in doubt: wrong ones, and images on which there was something to learn. Whether that pays depends on what else is in the heap.
 #
 # ## What does not belong
 #
-# Unlabelled images are cheap because nobody has looked at them. So nobody knows whether they are digits at all. We add as many images that do not belong as there are unlabelled digits, of two kinds: **clothes** from Fashion-MNIST, as far from digits as one can get, and **halves**, the upper half of one digit on the lower half of another, strange pictures from the pixels of
+# Unlabelled images are cheap because nobody has looked at them. So nobody knows whether they are digits at all. We add as many images that do not belong as there are unlabelled digits, of two kinds: **clothes** from Fashion-MNIST, which look nothing like digits, and **halves**, the upper half of one digit on the lower half of another, strange pictures from the pixels of
 # the right ones. The teacher has ten words, and for whatever it is shown it must use one of them.
 
 # %% tags=["slide:strangers", "slide-output"]
@@ -634,11 +634,11 @@ kd.judge("10-what-helps-against-clothes", polluted)
 
 # %% [markdown]
 # Compare each student with the one of digits alone in *half the steps*: it has seen each digit about as often, so what it lacks is not practice. The rest, if the first card shows any, is the strangers' doing; three seeds scatter, and an interval that contains 0 says that they could not tell. Then look at the teacher on the far left, and ask the practical question: which of these students would you still prefer to it? A heap that is
-# half strangers costs twice: what they do to the student, and the training time that they take from the digits.
+# half strangers can cost twice: what they do to the student, and the training time that they take from the digits.
 #
-# Why should they harm at all? No test image is a coat, so it does not matter what the student says of coats. But the network is small, and what it spends on telling coats by the teacher's guesses it does not spend on digits. That is our reading; a larger student would be a test of it.
+# Why should they harm at all? No test image is a coat, so it does not matter what the student says of coats. But the network is small, and what it spends on telling coats by the teacher's guesses it does not spend on digits. That would be our reading of a harm, where one is shown; a larger student would be a test of it.
 #
-# The last card asks for what helps. A threshold takes out those strangers of which the teacher is in doubt, and soft labels tell the student of the doubt. Neither knows a stranger from a difficult digit, and the earlier card on the threshold has its price on digits. The remedies that reach further use another source of knowledge: look at a sample of the images, or train something whose task it is to tell digits from the rest.
+# The last card asks for what helps. A threshold takes out those strangers of which the teacher is in doubt, and soft labels tell the student of the doubt. Neither knows a stranger from a difficult digit, and the earlier card on the threshold asks what that costs on digits. The remedies that reach further use another source of knowledge: look at a sample of the images, or train something whose task it is to tell digits from the rest.
 # (Xie et al. report soft labels as the better choice for out-of-domain images in certain cases.)
 #
 # ## The same claims with all the images
@@ -812,8 +812,8 @@ kd.checks.lesson10.threshold(lowest_threshold);
 #
 # ## Takeaways
 #
-# - A network has nothing to learn from its own plain answer. What helps must come from elsewhere: from more views of the image, from a harder exercise for the student, from fitting many labels at once.
-# - Ask a teacher through several views that leave the label alone and that it was trained on; store the mean of the probabilities. It costs a few forward passes, once.
+# - A network has nothing to learn from its own plain answer. What helps must come from elsewhere: from more views of the image, from a harder exercise for the student, from fitting many labels at once. The cards say which of these helped here, and whom.
+# - Ask a teacher through several views that leave the label alone and that it was trained on; store the mean of the probabilities. It costs a few forward passes, once. Better labels are not yet a better student: count both.
 # - Compare the student with a teacher that was trained as long as both together, and with the teacher asked through its views. "Better than the teacher" alone is cheap.
 # - A confidence threshold chooses classes as well as images, and it does not know strangers. Look at a few hundred of your unlabelled images before you trust nine thousand.
 #

@@ -158,7 +158,7 @@ kd.plots.show(
 #
 # **Ask for a class.** Find images $x$ with small cross-entropy to a class that we choose, and small **total variation**, the mean difference of neighbouring pixels, because pictures are smoother than noise. At the end of that road stands an image which excites the network and looks like nothing.
 #
-# **Ask for the usual activations as well.** The networks of 1998 and 2015 above have no batch norm, but most networks since do, and every batch-norm layer has recorded the mean $\hat\mu$ and the variance $\hat\sigma^2$ of each channel or unit over the training images; it needs them to predict, so they sit in the file of weights. Require that the made-up batch has them too (**DeepInversion**, Yin et al. 2020):
+# **Ask for the usual activations as well.** LeNet-5 (1998) and HintonNet (2015) have no batch norm, but most networks since do, and every batch-norm layer has recorded the mean $\hat\mu$ and the variance $\hat\sigma^2$ of each channel or unit over the training images; it needs them to predict, so they sit in the file of weights. Require that the made-up batch has them too (**DeepInversion**, Yin et al. 2020):
 #
 # $$ R(x) = \sum_{\text{layers}} \lVert \mu(x) - \hat\mu \rVert + \lVert \sigma^2(x) - \hat\sigma^2 \rVert. $$
 #
@@ -347,7 +347,7 @@ for source in ("norms", "layers"):
 #
 # What would have to be true? If a student learns what its inputs let the teacher say, then inputs nearer to the data should serve it better: with the batch-norm record better than without, from a record better than from noise. If what counts is where student and teacher still differ, then a generator that looks for such places should beat images which came for free, and the same generator left idle.
 #
-# But that comparison needs an honest opponent. Every generator above is built of up-samplings and convolutions: its images are smooth, whatever it has learned, and they have the two numbers of the data. Noise with *independent* pixels has neither excuse. So the free images are here in order of what they know: uniform (nothing), normal (two numbers), smooth (and that neighbours are alike), strokes (and that there was a pen).
+# But that comparison needs an honest opponent. Every generator above is built of up-samplings and convolutions: its images may be smooth before it has learned anything, and they have the two numbers of the data. Noise with *independent* pixels lacks the first, and uniform noise lacks both. So the free images are here in order of what they know: uniform (nothing), normal (two numbers), smooth (and that neighbours are alike), strokes (and that there was a pen).
 #
 # All students of a seed start from the same weights, take the same number of steps with the same largest learning rate and the same loss, and are judged after the last step. Transfer sets have one size. The generators' students see new images in every step, and their learning rate falls along a line from its largest value, where that of the others rises first: a student that warmed up slowly would meet a generator that knows it too well. What is made by gradient descent is dear, so there is less of it, and the rest of those transfer sets are copies moved by a pixel. Students from transfer sets learn side by side, as one network with a channel for each, so that they share the batch order too. Nobody sees a label. The
 # control **untrained** imitates an untrained teacher on real images.
@@ -486,7 +486,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# How to read it: the axis is logarithmic, every step to the left is a share of the errors saved. Read the free images from top to bottom: each row knows one thing less than the one above it (unrelated images aside). Then **impressions** against **norms**, which share a teacher. Then the game against its own idle twin, and against smooth noise: the same two numbers, no game.
+# How to read it: the axis is logarithmic, every step to the left is a share of the errors saved. In brackets stand the bytes that leave the building besides the teacher; two numbers are 8. Read the free images from top to bottom: each row knows one thing less than the one above it (unrelated images aside). Then **impressions** against **norms**, which share a teacher. Then the game against its own idle twin, and against smooth noise: the same two numbers, no game.
 #
 # The green diamonds belong to networks ten times as wide and to many more steps on larger batches. They say where a method has been, not where our dots should lie.
 
@@ -552,7 +552,7 @@ kd.plots.show(
 kd.judge("11-smooth-noise-on-clothes", fashion)
 
 # %% [markdown]
-# Compare the distance between teacher and student in the two panels, not the errors themselves: the teacher of clothes makes more errors of its own.
+# Compare the distance between teacher and student in the two panels, not the errors themselves: the teacher of clothes makes more errors of its own. And look at the strokes, which are no clothes: where they are ahead here as well, likeness to a digit is not all that makes them useful.
 #
 # ## The best of many moments
 #
@@ -688,6 +688,8 @@ else:
     display(kd.claims.recorded("11", "full"))
 
 # %% [markdown]
+# In the recorded table, the rows that begin with *Full profile only* are LeNet-5's; the others repeat the small networks, whose settings are the same in both profiles. Compare the game with the published number, and with smooth noise. It is not their game in everything: it takes fewer steps on smaller batches, and the last step instead of the best. Then look at the width of the intervals: a game may end well with one seed and badly with another, and three seeds then leave much open. A goal that was missed stays in the table.
+#
 # ## What goes wrong in practice
 #
 # **The teacher is left in training mode.** You freeze its weights (`requires_grad_(False)`), you run everything under `no_grad`, and you think that nothing can happen to it. But a batch-norm layer in training mode updates its record with every batch it sees. Show it noise, and it forgets what digits are like, without a single gradient.
@@ -799,7 +801,7 @@ def the_one_who_left(mean_before, mean_after, n):
 kd.checks.lesson11.forgotten_one(the_one_who_left);
 
 # %% [markdown]
-# And the picture of the ten digits above shows what can be made of them. "Only aggregates" is no protection when there are two of them. (Differential privacy is an answer to this subtraction: noise in every published mean.)
+# And the picture of the ten digits above, row *from the mean of 1*, shows how much of an image can be made of them. "Only aggregates" is no protection when there are two of them. (Differential privacy is an answer to this subtraction: noise in every published mean.)
 #
 # ## Takeaways
 #
@@ -807,7 +809,7 @@ kd.checks.lesson11.forgotten_one(the_one_who_left);
 # - Before you build a generator, try what is free: noise with the right moments *and* neighbours that are alike, other people's images, a few lines of code that draw what you know about the domain. The cards above say what each was worth here.
 # - A baseline has to have what the method has apart from its idea: smooth noise and an idle generator are the baselines of a generator of convolutions.
 # - A network with batch norm carries a record of its training data in the weights file. A record made on purpose is larger and says more, to everybody who reads it.
-# - A mean over few is a picture of them; two means are a picture of their difference.
+# - The fewer a mean is over, the more it can say about each of them; two means that differ by one person give away that person's own numbers.
 # - The best epoch on the test set is a number that nobody without data can have. Ask for the last step, several seeds, and the spread.
 # - `eval()` the teacher. Agreement on made-up inputs is agreement on made-up inputs: measure it on another source than the one you trained on.
 #

@@ -340,8 +340,8 @@ assert torch.allclose(by_hand, kd.condense.gradient_matching(newborn, synthetic,
 # What has to be beaten? Ten real images, drawn at random, with their labels. The same ten with the soft labels of a teacher that has seen all the data: Qin et al. (2024) found that on ImageNet-1K real images with an expert's soft labels keep up with distilled ones. The mean of each class, which costs one line. And then we take the synthetic set apart: only the *labels* of ten real images are learned
 # (**label distillation**, Bohdal et al. 2020), or *both*, labels and pixels.
 #
-# Everyone is judged alike. Newborn ConvNets (five for each of five sets; three sets in `full`, where Zhao et al. take twenty networks for each of five) with other initial weights than any that took part train on the set alone, all images in every step; what counts is their mean accuracy (in `quick` on the first 1,000 test images, in the first experiment and in `full` on all). Learning rate and steps were chosen on validation images for the *real* images and then used for all (of two rates, between which the pilot could not decide, the larger; more steps gained little). The images are moved, turned and zoomed a little in every step, for ten real digits more than a little: of no, small and large moves the
-# best on validation images, for real images and class means, and of small and large ones for learned pixels. A weak recipe for the baseline is the cheapest way to a large gain; see *What goes wrong*.
+# Everyone is judged alike. Newborn ConvNets (five for each of five sets; three sets in `full`, where Zhao et al. take twenty networks for each of five) with other initial weights than any that took part train on the set alone, all images in every step; what counts is their mean accuracy (in `quick` on the first 1,000 test images, in the first experiment and in `full` on all). Learning rate and steps were chosen on validation images for the *real* images and then used for all (of two rates, between which the pilot could not decide, the larger; more steps gained little). The images are moved, turned and zoomed in every step. By how much was chosen on validation images, among no, small and large moves for
+# real images and class means, among small and large ones for learned pixels: ten real digits get the large moves, all others the small ones. A weak recipe for the baseline is the cheapest way to a large gain; see *What goes wrong*.
 
 # %%
 judging = dict(
@@ -525,7 +525,7 @@ def animate(history, zoom=4):
 display(animate(made["mnist"]["history"][::2], zoom=3))
 
 # %% [markdown]
-# Do they look like digits? Like better ones than those they began with? The objective never asked for that. It asked for features from which a regression answers well, and a pixel that no person would draw is worth having if it helps there. What you see is what a ConvNet needs to be told.
+# Do they look like digits? Like better ones than those they began with? The objective never asked for that. It asked for features from which a regression answers well, and a pixel that no person would draw is worth having if it helps there. What you see is what helped newborn ConvNets, and nothing was asked about people.
 #
 # ## For another architecture?
 #
@@ -613,7 +613,7 @@ kd.judge("12-ten-per-class-soft", tens)
 #
 # ## Latents instead of pixels
 #
-# A picture need not be stored as pixels. With a **generator**, a network that turns a few numbers into a picture, one can store the numbers: for the bytes of ten pictures there is room for many latents. The generator here is the second half of a small autoencoder, trained on the training images; its latents are what the same objective changes. The idea is Zhao and Bilen's (2022), with a GAN; only the generator differs.
+# A picture need not be stored as pixels. With a **generator**, a network that turns a few numbers into a picture, one can store the numbers: for the bytes of ten pictures there is room for many latents. The generator here is the second half of a small autoencoder, trained on the training images; its latents are what the same objective changes. The idea is Zhao and Bilen's (2022), whose generator is a GAN.
 
 
 # %%
@@ -719,7 +719,7 @@ kd.plots.show(
 kd.judge("12-latents", latents)
 
 # %% [markdown]
-# (Latents are judged by two networks a seed, in half batches, pixels by more: that makes their dots scatter more, and neither higher nor lower.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
+# (Latents are judged by two networks a seed, pixels by more, which makes their dots scatter more. And these networks train in batches of half the set with fewer steps in all, which was not tuned for either.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
 #
 # ## The ledger
 #
@@ -775,7 +775,7 @@ print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(ow
 # %% [markdown]
 # ## What `full` recorded
 #
-# Everything above ran in the `quick` profile, unless you asked for another. What the cell shows was not computed here. It is the record of the `full` profile as the repository keeps it, or the news that there is none yet: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines.
+# Everything above ran in the `quick` profile, unless you asked for another. What the cell shows was not computed here. It is the record of the `full` profile as the repository keeps it, or the news that there is none yet: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines. Three seeds give wide intervals: a claim that is reproduced above may be inconclusive here although its means lie further apart. And look at the fully connected networks: is their card on class means still undecided?
 
 # %%
 kd.claims.recorded("12")
@@ -891,9 +891,9 @@ kd.checks.lesson12.kernel_ridge(kernel_ridge);
 # %% [markdown]
 # ## Takeaways
 #
-# - Ask of every synthetic set: *for whom?* Ten images for one known start are instructions, a checkpoint in disguise; ten images for newborn networks are something like data. The two are made by different objectives and must be judged by different tests.
+# - Ask of every synthetic set: *for whom?* Ten images with their steps for one known start are instructions, a checkpoint in disguise; ten images for newborn networks are something like data. The two are made by different objectives and must be judged by different tests. What the first are worth to others is a question for a figure, not for a definition.
 # - Matching gradients, matching features and kernel ridge regression replace the long unrolling by something that one newborn network can answer in one step.
-# - The baselines are part of the method: real images, teacher's labels, class means, each with a recipe of its own. Without them the number says little, and with ten images of a class they are harder to beat than with one.
+# - The baselines are part of the method: real images, teacher's labels, class means, each with a recipe of its own. Without them the number says little, and with ten images of a class the real ones are harder to beat than with one.
 # - A stored number can be spent on pixels, on labels, or on latents. The ledger has to count the generator too.
 # - Synthetic images are made for a kind of network. The card on other architectures says how far ours travel.
 #

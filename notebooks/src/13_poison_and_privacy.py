@@ -18,7 +18,7 @@
 # 45 minutes · needs [lesson 12](12_dataset_distillation.ipynb) · data: MNIST, Fashion-MNIST
 #
 # [Lesson 12](12_dataset_distillation.ipynb) ended with a set of images that does to a network what its maker wants. The maker wanted it to learn. Suppose he wants something else. Wang, Zhu, Torralba and Efros (2018) asked for images after which, in *one* step of gradient descent, a well-trained network takes one class for another, and found them for networks whose weights the attacker had never seen. Whoever trains on data from strangers
-# (scraped, bought, sent in by customers) should have seen how that looks, and what a cheap screen at the door does about it. That is the first half. The second half turns to the people in the data: distilled images look like nobody, and it has been claimed that this protects everybody. Both halves use small networks of our own on public digits, and their aim is defence.
+# (scraped, bought, sent in by customers) should have seen how that looks, and what a cheap screen at the door does about it. That is the first half. The second half turns to the people in the data: distilled images are nobody's picture, so it seems, and it has been claimed that this protects everybody. Both halves use small networks of our own on public digits, and their aim is defence.
 
 # %% tags=["parameters"]
 import os
@@ -296,7 +296,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Read the orange line against the blue clusters. A longer step lets wrong labels turn more and more of the class, so what distilling buys is not the turning as such: it is turning at a *rate the victim uses anyway*, and leaving more of the rest alone. The card compares the mean of both shares; wrong labels stand there at the rate that was best, for each seed, on the attacker's own networks.
+# Read the orange line against the blue clusters. A longer step lets wrong labels turn more and more of the class, so what distilling can buy is not the turning as such: it is turning at a *rate the victim uses anyway*, or leaving more of the rest alone. The card compares the mean of both shares; wrong labels stand there at the rate that was best, for each seed, on the attacker's own networks.
 
 # %%
 versus = pd.concat([alone.assign(arm="alone"), best.assign(arm="wrong_best")], ignore_index=True)
@@ -355,7 +355,7 @@ attacks = pd.concat([ten_of_fifty, alone.assign(arm="alone"), wrong[wrong.rate =
 kd.judge("13-poison-ten-images", attacks)
 
 # %% [markdown]
-# Pairs of classes differ. In the left panel, find the seed for which wrong labels come nearest to the distilled images: where the networks hold two digits for neighbours, cheap poison does, and distilling has little to add. Five pairs are few for a mean over such differences. Compare the widths of the card's two intervals before you read its verdict: the first contrast mixes easy and hard pairs among honest images, the second asks in the paper's set-up. And look at the right panel again: an owner who checks the other classes after every step has a screen, too.
+# Pairs of classes differ. In the left panel, find the seed for which wrong labels come nearest to the distilled images: our reading is that the networks hold its two digits for neighbours, so that cheap poison does and distilling has less to add. Five pairs are few for a mean over such differences. Compare the widths of the card's two intervals before you read its verdict: the first contrast mixes easy and hard pairs among honest images, the second asks in the paper's set-up. And look at the right panel again: an owner who checks the other classes after every step has a screen, too.
 
 # %%
 kd.judge("13-poison-unknown-start", ten_of_fifty)
@@ -465,9 +465,9 @@ for text, (frame, _, _) in KINDS.items():
 kd.judge("13-poison-caught", ten_of_fifty)
 
 # %% [markdown]
-# The **area under the curve** is the chance that a poisoned image scores higher than an honest one, over all thresholds. It hides what a screen has to decide: compare the two first columns with the three last ones for the quiet attackers. An attacker needs to beat one threshold, and near 1 is not 1.
+# The **area under the curve** is the chance that a poisoned image scores higher than an honest one, over all thresholds. It hides what a screen has to decide: compare the two first columns with the three last ones for the quiet attackers. An attacker needs to beat one threshold, and near 1 is not 1. (In the figure, ten images that have become alike lie on one dot.)
 #
-# Where distilled images are louder than wrong labels, the likely reason is that nobody told them to be quiet: when the step is short, a long gradient is the way to move far. Honest images that the network finds hard are loud, too, and so are honest mistakes in the labels: a screen throws them out first. It costs the very examples from which there is most to learn.
+# Where distilled images are louder than wrong labels, the likely reason is that nobody told them to be quiet: when the step is short, a long gradient is the way to move far. Honest images that the network finds hard are loud, too, and so are honest mistakes in the labels: a screen throws them out first. It costs hard examples, from which there may be most to learn.
 #
 # ## What remains after a defence
 #
@@ -527,7 +527,7 @@ kd.judge("13-poison-hidden", behind)
 # %% [markdown]
 # A screen asks *who are you?* and is passed by whoever looks like an honest hard example. Clipping asks nothing: it bounds what anyone can do, since no example moves the weights further than rate times limit over batch size. The two panels on the right show attackers who fill half of the batch, the last one trying to stay below both thresholds; compare their last two columns. The thresholds are high because honest hard examples are loud, and below them there is room; clipping sits where nine in ten honest images never notice.
 #
-# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on five pairs of digits: screens work because honest gradients are short here; a network in its first epoch, or one whose honest data have many wrong labels, would get thresholds that let almost anything pass. And an attacker who knew of the clipping would search through it; ours did not. What clipping costs an honest training was not measured here; the private training below uses it at every step.
+# What this does not say. One step: an attacker who may come a hundred times can be patient, and then a bound on each step bounds nothing for long. One kind of network, well trained, on five pairs of digits: screens work because honest gradients are short here; a network in its first epoch, or one whose honest data have many wrong labels, would get higher thresholds, and more would pass below them. And an attacker who knew of the clipping would search through it; ours did not. What clipping costs an honest training was not measured here; the private training below uses it at every step.
 #
 # ## What goes wrong in practice
 #
@@ -562,7 +562,7 @@ for text, split in (("its own training images", few), ("honest images it never s
 # %% [markdown] tags=["slide:privacy"]
 # ## Does a distilled set keep a secret?
 #
-# A hospital may not hand out its patients' records. May it hand out ten images per class that were *distilled* from them? No image of the set is a patient; each is a mixture of many. Dong, Zhao and Lyu (2022, "Privacy for Free") argued that networks which train on condensed data hardly reveal who was in the original. Carlini, Feldman and Nasr (2022, "No Free Lunch") answered that they find no statistically significant
+# A hospital may not hand out its patients' records. May it hand out ten images per class that were *distilled* from them? No image of the set is a patient, one might say; each is a mixture of many. Dong, Zhao and Lyu (2022, "Privacy for Free") argued that networks which train on condensed data hardly reveal who was in the original. Carlini, Feldman and Nasr (2022, "No Free Lunch") answered that they find no statistically significant
 # evidence that this protects better than a naive baseline, and that differentially private training is more accurate and leaks provably less. Both cannot be right about the same thing, so let us measure it.
 #
 # The question has a precise form, **membership inference**: someone knows a picture, and asks a network whether the picture was in its training data. A **candidate** is a picture that may or may not have been there; those that were are **members**. We draw a pool of candidates and toss a coin for each: that is one **world**, with members of its own. In each world the whole pipeline runs once: distil, train, publish. Then
@@ -717,7 +717,7 @@ def likelihood_attack(observed, members, target):
 assert torch.allclose(likelihood_attack(observed, members, 3), kd.privacy.likelihood_ratios(observed, members, shrink=False)[3])
 
 # %% [markdown]
-# The package's version attacks every world in turn and draws the candidates' shifts towards their common mean where the worlds are too few to tell them apart; where little leaks, that makes the attack stronger. Two numbers sum it up. The **area under the curve** (AUC) is the chance that a random member scores above a random other candidate: ½ is guessing. It is an average over all members, and an average can be small while one patient is exposed. So we also count the share of members found by a threshold that only one in a thousand of the others passes.
+# The package's version attacks every world in turn and draws the candidates' shifts towards their common mean where the worlds are too few to tell them apart; that is meant for arms in which little leaks. Two numbers sum it up. The **area under the curve** (AUC) is the chance that a random member scores above a random other candidate: ½ is guessing. It is an average over all members, and an average can be small while one patient is exposed. So we also count the share of members found by a threshold that only one in a thousand of the others passes.
 #
 # By hand, with a threshold that one of four others may pass: members score 3, 1, 0, others 2, 0, -1, -2. Of twelve pairs the member wins nine and one is a tie: $9.5/12$. One in four others passes a threshold of 0, and two of three members do.
 
@@ -732,7 +732,7 @@ print("rho of 30 steps with noise 10:", kd.privacy.privacy_spent(10, 30), "· ep
 # %% [markdown]
 # ### A control that must find nothing, and one that finds too much
 #
-# If the tool is honest, an attack with the *wrong* list of members finds nothing: toss all coins again, hand the attack the new list, and judge it by that. The second line below makes the commonest mistake. It lets the attacked world take part in the fit: now each candidate's own value pulls the mean of its own group towards itself. Nothing leaks, and the attack "works".
+# If the tool is honest, an attack with the *wrong* list of members finds nothing: toss all coins again, hand the attack the new list, and judge it by that. The second column below makes an easy mistake. It lets the attacked world take part in the fit: now each candidate's own value pulls the mean of its own group towards itself. Nothing leaks, and the attack "works".
 
 
 # %%
@@ -869,7 +869,7 @@ kd.judge("13-privacy-distilled", runs)
 kd.judge("13-privacy-members", runs)
 
 # %% [markdown]
-# The first card compares equal numbers of images, and distilled ones also teach more. Is the leak only the price of that accuracy? The next two cards put each distilled set beside the naive one whose accuracy the pilot found nearest: one asks whether the accuracies are equal indeed, the other which of them leaks more.
+# The first card compares equal numbers of images, and distilled ones also teach more. Is the leak only the price of that accuracy? The next two cards put each distilled set beside the naive one whose accuracy the pilot found nearest: one asks whether the accuracies are equal indeed, the other which of them leaks more. (In a card that asks for equality, "a difference shown" says that the interval does not hold 0; see in its numbers whether it stays within the points asked for.)
 
 # %%
 kd.judge("13-privacy-accuracy", runs)
@@ -936,7 +936,7 @@ print(f"naive_ten: about {100 / number:.0%} of the members are handed out · no 
 kd.claims.recorded("13")
 
 # %% [markdown]
-# The rates of the two steps are the same as for the small networks, and that is not the same attack: another network is moved further by a step of the same rate, or less far. So read the means of the arms before the contrasts. Where real images with wrong labels turn nearly the whole class by themselves, nothing is left for distilling to add, and what it may still win is quiet: the other classes, in the card on the best rate. And a screen is as good as its threshold: where honest images have long gradients, a threshold that lets ninety-nine in a hundred of them pass lets much else pass, too.
+# The rates of the two steps are the same as for the small networks, and that is not the same attack: another network is moved further by a step of the same rate, or less far. So read the means of the arms before the contrasts. Where real images with wrong labels turn nearly the whole class by themselves, nothing is left for distilling to add, and what it may still win is quiet: the other classes, in the card on the best rate. And a screen is as good as its threshold: where honest images have long gradients, a threshold that lets ninety-nine in a hundred of them pass lets much else pass, too. Where a claim on poison holds above and is refuted here, it holds for the small networks at their rates, and for no more than these.
 #
 # ## Exercises
 #
@@ -1049,10 +1049,10 @@ kd.checks.lesson13.privacy_price(spent)
 # - One step on a handful of images can turn one class into another in a network that is already good. How much distilling adds to plain wrong labels depends on the rate, on the share of the batch and on the pair of classes: the cards say where it was shown. Count what happens to the other classes, too.
 # - The images are found on networks the attacker trained himself. The card on known starts says how much secrecy of the weights was worth here.
 # - Screen with scores of single examples, thresholds from honest images the network has not seen, and the share *turned* as the measure. An area under the curve near 1 says little about an attacker who knows the threshold.
-# - Clipping bounds what any example can do, seen or unseen.
+# - Clipping bounds what any example can do in one step, recognised or not.
 # - Privacy is measured by an attack, the strongest you can build: it knows the pipeline, has worlds of its own, and asks about each picture what *that* picture does. A weak attack that finds nothing has shown nothing.
 # - Compare with the baseline that is as small: hand out as many real images. And compare at equal accuracy.
 # - Say who pays. An area under the curve near ½ can hide a few who are exposed in full.
-# - An attack bounds the leak from below, a proof from above. Only added noise with cut gradients gives the proof.
+# - An attack bounds the leak from below, a proof from above. Private training has a proof for each picture, handing out a few members one for the average, and the distilled sets have none.
 #
 # **Further reading.** On poison: Wang, Zhu, Torralba & Efros, *Dataset Distillation*, 2018 (the attack on pre-trained networks) · Biggio, Nelson & Laskov, *Poisoning Attacks against Support Vector Machines*, 2012 (the first by gradients through training) · Koh, Steinhardt & Liang, *Stronger Data Poisoning Attacks Break Data Sanitization Defenses*, 2022 (attackers who know the screen) · Abadi et al., *Deep Learning with Differential Privacy*, 2016 (clipping each example's gradient, and noise). On privacy: Dong, Zhao & Lyu, *Privacy for Free: How does Dataset Condensation Help Privacy?*, 2022 · Carlini, Feldman & Nasr, *No Free Lunch in "Privacy for Free: How does Dataset Condensation Help Privacy"*, 2022 · Carlini et al., *Membership Inference Attacks From First Principles*, 2022 · Bun & Steinke, *Concentrated Differential Privacy*, 2016 · Dong, Roth & Su, *Gaussian Differential Privacy*, 2022.
