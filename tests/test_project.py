@@ -178,7 +178,7 @@ def test_ci_runs_the_oldest_supported_python_and_the_same_command():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
     assert _floor() in jobs["test"]["strategy"]["matrix"]["python"]
     assert len(jobs["test"]["strategy"]["matrix"]["python"]) == 2
-    assert jobs["test"]["steps"][-1]["run"] == ".ci/run"
+    assert [step["run"] for step in jobs["test"]["steps"] if "run" in step] == [".ci/run"]
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 

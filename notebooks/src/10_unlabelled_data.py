@@ -812,7 +812,7 @@ kd.checks.lesson10.threshold(lowest_threshold);
 #
 # ## Takeaways
 #
-# - A network has nothing to learn from its own plain answer. What helps must come from elsewhere: from more views of the image, from a harder exercise for the student, from fitting many labels at once. The cards say which of these helped here, and whom.
+# - A network has nothing to learn from its own plain answer. What helps must come from elsewhere: from more views of the image, from a harder exercise for the student, from fitting many labels at once. The cards say which of these helped here, and on which data.
 # - Ask a teacher through several views that leave the label alone and that it was trained on; store the mean of the probabilities. It costs a few forward passes, once. Better labels are not yet a better student: count both.
 # - Compare the student with a teacher that was trained as long as both together, and with the teacher asked through its views. "Better than the teacher" alone is cheap.
 # - A confidence threshold chooses classes as well as images, and it does not know strangers. Look at a few hundred of your unlabelled images before you trust nine thousand.

@@ -719,7 +719,7 @@ kd.plots.show(
 kd.judge("12-latents", latents)
 
 # %% [markdown]
-# (Latents are judged by two networks a seed, pixels by more, which makes their dots scatter more. And these networks train in batches of half the set with fewer steps in all, which was not tuned for either.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
+# (Latents are judged by two networks a seed, pixels by more, which makes their dots scatter more. And these networks train in batches of half the set with fewer steps in all; what that does to their accuracy was not measured.) At equal bytes, latents buy numbers of examples with sharpness, and they hide a cost: whoever wants to see the images needs the generator, and it is larger than all of them. The ledger below counts it separately. If the generator is there anyway (because it is public, or because both sides have it), the latents are cheap. If it has to travel with them, the set is no longer small.
 #
 # ## The ledger
 #
@@ -775,7 +775,7 @@ print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(ow
 # %% [markdown]
 # ## What `full` recorded
 #
-# Everything above ran in the `quick` profile, unless you asked for another. What the cell shows was not computed here. It is the record of the `full` profile as the repository keeps it, or the news that there is none yet: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines. Three seeds give wide intervals: a claim that is reproduced above may be inconclusive here although its means lie further apart. And look at the fully connected networks: is their card on class means still undecided?
+# Everything above ran in the `quick` profile, unless you asked for another. What the cell shows was not computed here. It is the record of the `full` profile as the repository keeps it, or the news that there is none yet: the same claims, judged on three seeds, at 28×28 pixels, on one CPU. For one start, a LeNet takes the place of the small network, as in the paper. One thing was not chosen on validation images alone: the number of steps for *learned both* was doubled after a set of the first seed had been judged on the test images, as `claims.toml` tells; the other two seeds had not been looked at. Read every number beside the published one, and beside its own baselines. Three seeds give wide intervals: a claim that is reproduced above may be inconclusive here although its means lie further apart. And look for the row on class means: is the answer for fully connected networks still open?
 
 # %%
 kd.claims.recorded("12")
