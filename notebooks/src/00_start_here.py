@@ -22,7 +22,7 @@
 # text belongs to a first version of the code, in which teacher and student had changed places.
 #
 # Distillation is easy to get wrong in ways that do not crash. This course therefore treats every result as a **claim**: written down
-# before the run, tested on several seeds, against controls where a teacher is said to help, and shown with its verdict whatever that is. In this lesson you see why.
+# before the run, tested on several seeds, against controls where a teacher is said to help, and shown with its verdict whatever that is. In this lesson you see why. The table below lists its claims; the words in them are explained on the way.
 
 # %% tags=["parameters"]
 import os
@@ -234,8 +234,8 @@ print(runs.groupby("bug", sort=False).agg(mean_errors=("errors", "mean"), least=
 # %% [markdown]
 # Go through the columns from left to right.
 #
-# - **no T²**: at T = 20 the soft part's gradients are far too small; exercise 1 asks by how much. The labels have a tenth of the weight, and now they dominate. Compare this column with *labels*: it is mostly that, reported as distilled.
-# - **mean over classes**: the soft part is ten times too small, which still leaves it far larger than the hard part here. If your column shows no harm, take it as a warning: *a result cannot show that the code is right*. At another T or α the same bug decides everything, and numbers from two
+# - **no T²**: at T = 20 the soft part's gradients are far too small; exercise 1 asks by how much. The labels have a tenth of the weight, and now they dominate. Compare this column with *labels* and with *no bug*: how much of the gain is left, and is reported as what distillation gives?
+# - **mean over classes**: the soft part is ten times too small, which still leaves it far larger than the hard part here. If your column shows no harm, take it as a warning: *a result cannot show that the code is right*. At another T or α the same bug can matter much more, and numbers from two
 #   repositories with different reductions cannot be compared.
 # - **teacher not frozen**: two networks that are paid for agreeing can meet anywhere. Compare `teacher_errors` in its row with the other rows: has the teacher pulled the student up, or the student the teacher down?
 # - **outputs of other images**: the student learns the average answer. Its column says whether you would notice.
@@ -258,7 +258,7 @@ kd.judge("00-soft-beats-labels", runs)
 # - **Published beside ours.** What somebody else reported, where there is a number, and whether the protocol is theirs (*direct*) or only the idea is (*conceptual*).
 # - **Paired.** Both students of a seed started from the same weights and saw the same batches in the same order. The machine checks this: it compares fingerprints of the weights and of the order, and refuses runs that differ. Pairing removes from the spread what both arms share; the next cell shows how much that is here. It may be little: then seeds share nothing that matters, and only the pairing on test images helps.
 # - **The interval.** Two things vary: seeds, and which images happen to be in the test set. The interval covers both. Three primary claims a lesson share the usual 5 %, so each of their intervals is a little wider than 95 %.
-# - **The verdict.** REPRODUCED: the whole interval lies above δ. SMALLER: above zero, but below δ. REFUTED: below δ, and it does not exclude zero. INCONCLUSIVE: anything else, with the number of seeds that would decide it. A refuted claim stays in the course. The effect is *shown* when the interval excludes zero. The line on variance says how much of the doubt comes from seeds, from
+# - **The verdict.** REPRODUCED: the whole interval lies above δ. SMALLER: above zero, but below δ. REFUTED: below δ, and not above zero. INCONCLUSIVE: anything else, with the number of seeds that would decide it. A refuted claim stays in the course. The effect is *shown* when the interval lies above zero. The line on variance says how much of the doubt comes from seeds, from
 #   test images, and from both together.
 #
 # What the card does not say: in the quick profile the teacher was trained on 50,000 images and the students see 10,000 of them. Some of the gain may be those other images; lesson 01 returns to this.
@@ -287,7 +287,7 @@ kd.judge("00-elementwise-mean-adds", runs)
 kd.judge("00-not-frozen", runs[runs.seed.isin(seeds[:2])])
 
 # %% [markdown]
-# What is missing from these cards is a **negative control**: a student who gets targets of the same form with the knowledge taken out. Fewer errors than from labels could also come from softer targets as such. Lesson 01 has five controls.
+# The first card says that a teacher helps, and a **negative control** is missing from it: a student who gets targets of the same form with the knowledge taken out. Fewer errors than from labels could also come from softer targets as such. Lesson 01 asks again, with five controls.
 #
 # ## Exercises
 #

@@ -330,15 +330,15 @@ print(f"test errors of the twins that teach `weak`: {own}; of the students from 
 kd.judge("01-weak-teacher", runs)
 
 # %% [markdown]
-# What the verdicts do not say: this is one data set, one pair of architectures, and in the quick profile a transfer set of 10,000 images, where the teacher was trained on 50,000 (moved about as well). The teacher therefore
-# hands on what it learned from 40,000 images that its student never sees. [Lesson 02](02_unseen_classes.ipynb) separates the two.
+# What the verdicts do not say: this is one data set, one pair of architectures, and in the quick profile a transfer set of 10,000 images, where the teacher was trained on 50,000 (moved about as well). The teacher may therefore
+# hand on what it learned from 40,000 images that its student never sees. [Lesson 02](02_unseen_classes.ipynb) begins to tell this from the worth of softness itself.
 #
 # Look at the control called `smoothed` once more. It knows for each image *how much* doubt there is, and nothing about where it points. If its column lies between labels and soft targets,
-# then a part of the gain is only this: some images deserve less certainty than others. Label smoothing as people use it, the same for all images, does not even have that.
+# then a part of the gain needs no direction: to know how much certainty each image deserves is enough for it. Label smoothing as people use it, the same for all images, does not even have that.
 #
 # ## Does it also learn faster?
 #
-# Two more sentences are often read: the student of soft targets needs *fewer steps*, because its gradients *vary less*. We look at both, at the gradients from batch to batch. They are exploratory: intervals, no verdict.
+# Two more sentences are often read: the student of soft targets needs *fewer steps*, because its gradients *vary less*. We look at both; for the gradients, at how they differ from batch to batch. Both cards are exploratory: intervals, no verdict.
 
 
 # %%
@@ -369,7 +369,7 @@ kd.judge("01-fewer-steps", curves)
 # %% [markdown]
 # Reaching somebody's end point earlier also follows from ending lower, so the card does not show that each *step* is worth more. And it is one schedule of one length.
 #
-# For the gradients, mind the denominator. The shared weights below come from one epoch on labels, so the mean gradient of the labels is already small there, and noise *relative to it* is large for that reason alone. The card
+# For the gradients, mind the denominator. The shared weights below come from one epoch on labels, so the mean gradient of the labels is already small there, and noise *relative to it* may be large for that reason alone. The card
 # cannot tell this from calmer gradients; weights from soft targets, or fresh ones, would have to give the same order.
 
 
@@ -440,6 +440,8 @@ kd.judge("01-agreement", agreement)
 
 # %% [markdown]
 # A student with fewer errors agrees more with a good teacher in any case. Before you conclude more from this card, compare its difference with the difference in errors further up.
+#
+# In the paper the student all but catches up with its teacher. The next card asks the same of ours, who in the quick profile see a sixth of the paper's images.
 
 # %%
 kd.judge("01-student-equals-teacher", everyone)

@@ -152,6 +152,7 @@ display({**widget._repr_mimebundle_(), "text/plain": "[a slider for T, alive in 
 # $$ q_k = \frac{\exp(z_k/T)}{\sum_j \exp(z_j/T)}, \qquad p_k = \frac{\exp(v_k/T)}{\sum_j \exp(v_j/T)}. $$
 #
 # **$T \to 0$.** The largest logit takes all: the answer is a vote, and a student of such targets learns from labels, the teacher's.
+#
 # **$T \to \infty$.** Each class gets $1/K$. What tells the classes apart shrinks like $1/T$: with $\hat v_k = v_k - \frac1K\sum_j v_j$, the logits **centred** for each image, $p_k \approx \frac1K(1 + \hat v_k/T)$.
 #
 # **Derivative.** From $\partial q_k/\partial z_j = q_k(\delta_{kj} - q_j)/T$ ($\delta_{kj}$ is 1 for $k = j$, else 0) follows the gradient of the divergence,
@@ -374,8 +375,8 @@ print(f"first-layer weights of {len(S)} students in a stack and alone differ by 
 
 # %% [markdown]
 # All temperatures of a size share learning rate and epochs, chosen on validation images with pilot seeds that are not used here: three learning rates for every size at ten epochs, and
-# at thirty epochs three again for 30 units and one for 10. The narrow students get a higher rate and three times the epochs, so that what
-# limits them is their size and not the time they had. With Adam and $T^2$ one rate for all temperatures is roughly fair: the sizes of the gradients do not differ much. A temperature that would have preferred another rate is at a disadvantage all the same; we cannot rule that out.
+# at thirty epochs three again for 30 units and one for 10. The narrow students get a higher rate and three times the epochs, so that
+# time limits them less and their size more. With Adam and $T^2$ one rate for all temperatures is roughly fair: the sizes of the gradients do not differ much. A temperature that would have preferred another rate is at a disadvantage all the same; we cannot rule that out.
 
 # %%
 seeds = lesson.seeds(smoke=1, quick=5, full=10)
@@ -526,8 +527,8 @@ print(f"their teachers: {own:.0f}")
 
 # %% [markdown]
 # Read each row against the same row of the heat map. Where both rise to the right, the student makes more mistakes even on images whose targets it saw in every epoch: it did not fit, for want of room or of steps; the table cannot tell which, and it counts errors against the labels, not the distance
-# from the targets. Compare 30 with 100 units before you believe in it. Where the transfer errors rise and the test errors do not, the high temperature has
-# only stopped the student from learning its images by heart. And look at the column of labels: is the student who fits the transfer set best also the one who does best on new images?
+# from the targets. Compare 30 with 100 units before you believe in it. Where the transfer errors rise and the test errors do not, the high temperature may
+# only have kept the student from learning its images by heart. And look at the column of labels: is the student who fits the transfer set best also the one who does best on new images?
 #
 # ## Sure, and right?
 #

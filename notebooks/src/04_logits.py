@@ -19,7 +19,7 @@
 # 40 minutes · needs [lesson 01](01_soft_targets.ipynb) and the limit of high temperatures from [lesson 03](03_temperature.ipynb) · data: MNIST
 #
 # One year before soft targets had their name, Ba and Caruana (2014) trained shallow networks to imitate deep ones. They did not match probabilities. They matched the **logits**, the numbers before the
-# softmax, by plain regression: a probability of 0.0001 and one of 0.0000001 are nearly the same target, their logarithms are not, and the difference is something the teacher knows. Seven years later Kim et al. (2021)
+# softmax, by plain regression: a probability of 0.0001 and one of 0.0000001 are nearly the same target, their logarithms are not, and the difference may be something the teacher knows. Seven years later Kim et al. (2021)
 # compared the two losses again and preferred the regression, except where the teacher had learned from wrong labels. This lesson puts both sentences to the test. And it asks what is left to do when somebody else
 # owns the teacher, and all you get is probabilities, rounded.
 
@@ -310,7 +310,7 @@ kd.judge("04-centred-is-high-temperature", runs)
 kd.judge("04-controls-fail", runs)
 
 # %% [markdown]
-# Two of these cards belong together. If logits lose to $T = 20$ and centred logits beat plain ones, then plain logit matching lost its advantage to the mean, not to the logits. (The two arms of the centring card also differ in their learning
+# Two of these cards belong together. If logits lose to $T = 20$ and centred logits beat plain ones, then what plain logit matching pays for is more likely the mean than the logits. (The two arms of the centring card also differ in their learning
 # rate, printed above.) And the card of `mse_centred` and $T = 20$ asks for *equality*: there "no difference shown" says that 0 lies in the interval. Whether the two are close enough, you read off the interval: does it lie inside the margin?
 #
 # What the verdicts do not say: one data set, one student, a teacher far better than its students. Kim et al. have a hundred classes, where the mean is one number beside 99 others; here it is one
@@ -504,10 +504,10 @@ kd.judge("04-hasty-teacher", poor)
 # the same network on the same labels with less time to learn the wrong ones by heart.
 #
 # And look at `clean`, the control that asks whether it is the *wrong* labels that count. Its labels are right, yet it is only the student's twin, trained on the very images its students see, which lesson 01 met under the name `weak`.
-# A student who copies its logits exactly can at best become it; a student at $T = 1$ sees little more than the labels, and is free to differ. So a turn of the order at `clean` would mean that wrong labels are not needed for it, only a teacher whose small
-# numbers are not worth copying; the last card but one says how much the wrong labels add to that. In the first figure of results the teacher knew better than its students: compare the order there.
+# A student who copies its logits exactly can at best become it; a student at $T = 1$ sees little more than the labels, and is free to differ. So a turn of the order at `clean` would mean that wrong labels are not needed for it; a teacher whose small
+# numbers are not worth copying may be enough. The last card but one says how much the wrong labels add to that. In the first figure of results the teacher knew better than its students: compare the order there.
 #
-# `stopped` differs from `memorised` in two things: it has not learned the wrong labels, and it is less sure, so that $T = 1$ already shows its small numbers. The control cannot tell these apart. Students of different teachers also have different learning
+# `stopped` differs from `memorised` in two things: it has learned hardly any of the wrong labels, and it is less sure, so that $T = 1$ already shows its small numbers. The control cannot tell these apart. Students of different teachers also have different learning
 # rates. And for scale: a teacher that memorised nothing would still repeat a tenth of the labels drawn at random, by chance.
 #
 # `hasty` is the second case of Kim et al. If its card shows no difference, think of how small its logits must still be after five steps. For small logits $T = 1$ is already
@@ -633,7 +633,7 @@ kd.plots.show(
 
 # %% [markdown]
 # The derivative of a softmax carries a factor $q(1-q)$, which vanishes when the student is sure, rightly or wrongly. KL has a logarithm that cancels this factor; the square does not. At high $T$ the curve does not fall, but two factors of $1/T$ and two of $1/K$ make it small throughout (its ratio to the gradient of $T^2\cdot$KL tends to $2/(TK)^2$),
-# and a mixed loss no longer notices its soft part. Here is what comes of it under three conditions. AdamW divides every gradient by its usual size, so a loss that is too small as a whole is invisible to it; SGD takes gradients at their word; and in a mixed loss
+# and a mixed loss no longer notices its soft part. Here is what comes of it under three conditions. AdamW divides every gradient by its usual size, so it does not notice that a loss is too small as a whole; SGD takes gradients at their word; and in a mixed loss
 # the ratio of the parts counts, whatever the optimiser.
 
 

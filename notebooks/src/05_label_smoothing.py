@@ -247,7 +247,7 @@ kd.plots.show(
 #
 # **Collapse**: the mean squared distance of an image to the mean of its class, over that of the class means to the mean of all. It is computed in the penultimate layer on test images; 0 means that each class is a point.
 #
-# **Information**: does the teacher still know what an image resembles? We need a referee that had no part in it: the *plain* teacher of the next seed. From each teacher's logits we drop the label's, subtract each
+# **Agreement**: does the teacher still know what an image resembles? We need a referee that had no part in it: the *plain* teacher of the next seed. From each teacher's logits we drop the label's, subtract each
 # row's mean (how sure it is) and each class's mean (what all 9s look like), and keep what is said about *this* image's other classes: `kd.teachers.second_choices`. Then we correlate teacher and referee over the images of a class and average over
 # classes. A correlation does not care about size: compressed second choices would score as high as loud ones. But it sees only one and the same pattern, louder or softer; knowledge kept in any other form, even a linear one, lowers it.
 
@@ -593,7 +593,7 @@ kd.judge("05-mueller-mnist", matching)
 # %% [markdown]
 # ## What exactly is missing?
 #
-# A student of a smoothed teacher sees second choices that say less. Is it as badly off as a student whose second choices point nowhere? The control `permuted_both20` learns from the plain teacher at $T = 20$ with the second choices permuted inside each image: it knows how much doubt
+# A student of a smoothed teacher sees second choices that stand out less. Is it as badly off as a student whose second choices point nowhere? The control `permuted_both20` learns from the plain teacher at $T = 20$ with the second choices permuted inside each image: it knows how much doubt
 # there is and not where it points.
 
 # %%
@@ -633,7 +633,7 @@ kd.plots.show(
 
 # %% [markdown]
 # So the fair opponent for the smoothed teacher at 20 is not the plain teacher at 20 but a hotter one. We trained one where size matters most, in the loss that keeps the student at 1: `plain_teacher100`,
-# whose temperature was read off the same curves of pilot teachers. If the interval on the card lies near zero, flatness explains the gap; if it excludes zero, something else is left; if it holds zero *and* the whole gap of the row above, these seeds
+# whose temperature was read off the same curves of pilot teachers. If the interval on the card lies near zero, flatness explains the gap; if it excludes zero, something else is left; if it holds zero *and* the whole gap of the last row in the main figure, these seeds
 # cannot say. The arm at $T = 100$ has the learning rate of $T = 20$, not one of its own.
 
 # %%
@@ -673,7 +673,7 @@ for name, kd_loss in (("file one", kd_loss_of_file_one), ("file two", kd_loss_of
         print(f"{name}: student with {words:10s} {'is finished (no gradient)' if logits.grad.abs().max() < 1e-6 else 'is still pushed'}")
 
 # %% [markdown]
-# Fixed is what says its definition: name the loss after where $T$ stands, as in the table above, and assert what it asks for. In this course $T$ stands on both sides, with $T^2$.
+# The repair is a name that says the definition: call the loss after where $T$ stands, as in the table above, and assert what it asks for. In this course $T$ stands on both sides, with $T^2$.
 #
 # ## Exercises
 #

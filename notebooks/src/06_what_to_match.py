@@ -654,8 +654,8 @@ kd.judge("06-own-kind", crossing)
 #
 # ## What goes wrong in practice
 #
-# **One half here, one half there.** A line that is found in many notebooks: `loss = 0.5 * ce + 0.5 * mse(student_features, teacher_features)`. Half labels, half teacher. But what is one half of an MSE? Summed over a layer it is hundreds of times the mean (PyTorch's `reduction="sum"` adds up the batch as well; ours stays with the mean over images), and its value grows with the square of whatever scale the teacher's layer has. Cross-entropy is a few nats at
-# most. What counts is how hard each term pulls on the weights: its gradient.
+# **One half here, one half there.** A line that is found in many notebooks: `loss = 0.5 * ce + 0.5 * mse(student_features, teacher_features)`. Half labels, half teacher. But what is one half of an MSE? Summed over a layer it is hundreds of times the mean (PyTorch's `reduction="sum"` adds up the batch as well; ours stays with the mean over images), and its value grows with the square of whatever scale the teacher's layer has. The cross-entropy of a newborn student is a few
+# nats. What counts is how hard each term pulls on the weights: its gradient.
 
 
 # %%

@@ -298,7 +298,7 @@ kd.plots.show(
 # Three students are asked for the same teacher's embedding with growing freedom. *Squeezed* has to hit given numbers. *Relations* may move, turn and enlarge the cloud. *Regression* may also stretch it, as long as a linear map finds the way back: the shape of its 32 numbers is nobody's business. If the freedom to turn is
 # worth something, *relations* beat *squeezed*; if the shape is, they beat *regression*.
 #
-# Wrong would be: the untrained teacher's students do as well. Then relations of any network would do, and the gain would be that of copying a bigger picture of the pixels.
+# What would prove it wrong: the untrained teacher's students do as well. Then relations of any network would do, and the gain would be that of copying a bigger picture of the pixels.
 #
 # All students of a seed start from the same weights and see the same batches of 64. For each arm three learning rates were tried on validation images, with pilot seeds that are not used here, and for seven of the ten a fourth, twice as high; it was level with the third within the noise, and all arms use the third. (Two pilot seeds a rate. Margin, weights of the losses and size of the batch were tuned for nobody.) The pilot's five choices of unseen classes are those of this run; teachers, students, moves and the judged images are new.
 
@@ -423,12 +423,12 @@ print(f"with more misses than raw pixels, by the means of the first {len(seeds)}
 #
 # Read that last row before the cards. Does its interval reach across the blue line? Then *relations* have not been shown to beat pixels here. And the line below the figure names the rivals that fell behind pixels: to beat one of these is less than it sounds.
 #
-# Compare the two controls with each other. Each keeps another half of what the teacher knows. The untrained teacher sees the single image, as random weights see it, and knows of no class. The shuffled one tells the student which classes lie near each other, and nothing of the single image.
+# Compare the two controls with each other. Each keeps one thing and drops another. The untrained teacher sees the single image, as random weights see it, and knows of no class. The shuffled one tells the student which classes lie near each other, and nothing of the single image.
 #
 # Two cards. The first says whether relations of a teacher beat triplets of labels, the second whether it takes this teacher's knowledge of these images. Queries that share a gallery depend on each other, and the classes change with the seed, so the unit of evidence here is the run: five seeds are five choices of classes. *Triplets* and *relations*
 # have ten seeds in the quick profile, because in the pilot they differed most from one choice to the next; *distances* and *angles* have three.
 #
-# But ten seeds are five choices, each twice, and two runs of one choice are not strangers. The card counts ten: it answers for new runs of these five choices. The lines below it first take the mean of each choice and count five: read those if you ask about a choice that nobody has made yet.
+# But ten seeds are five choices, each twice, and two runs of one choice are not strangers. The card counts ten: it answers for new runs of these five choices. The lines below it first take the mean of each choice and count five: read those if you ask about a choice that nobody has made yet. Where that interval holds the number claimed, the card's word does not reach so far.
 
 # %% tags=["slide", "slide-output"]
 kd.judge("07-relations-beat-triplets", runs)

@@ -123,7 +123,7 @@ ladder = pd.DataFrame(
 print(ladder.rename_axis("layers").to_string(formatters=["{:,.0f}".format, "{:,.0f}".format, "{:.1f}".format]))
 
 # %% [markdown] tags=["slide:chain"]
-# In the names, "layers" are convolutions. The student is tiny; that is the point of the exercise. Look at the last column before you believe that a chain costs little: the 8-layer network alone is worth many students, and the teacher more.
+# In the names, "layers" are convolutions; FLOPs are the multiplications and additions of one forward pass. The student is tiny; that is the point of the exercise. Look at the last column before you believe that a chain costs little: the 8-layer network alone is worth many students, and the teacher more.
 #
 # ## From one teacher to many
 #
@@ -176,7 +176,7 @@ for first in (0.5, 0.7, 0.9):
 # A **path** names a network by its ancestry: `10` is the ten-layer network trained on labels, `10>2` the student taught by it, `10>4>2` the student of its assistant, `4>2` the student of a four-layer network that learned from labels alone, and `all>2` the densely guided student of everybody in the chain `10>8>6>4`.
 # One function trains them all, and asks for its teacher by name.
 #
-# One choice is ours and not the paper's: teachers that learn from labels see their images moved by up to one pixel, as the teacher of lesson 01 did. Whoever learns from a teacher, assistant or student, sees the images as they stand. So the teachers know something that
+# One choice is ours and not the paper's: teachers that learn from labels see their images moved, as the teacher of lesson 01 did, here by up to one pixel. Whoever learns from a teacher, assistant or student, sees the images as they stand. So the teachers know something that
 # these images do not show. (The `full` profile has no shifts.)
 
 # %%
@@ -591,7 +591,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# The diamonds carry the published gains over as a share of the winner's errors, because the scale of a difference depends on them. That is a rough translation: on CIFAR-10 a student errs on a quarter of the images, its runs scatter otherwise, and a guided search of 120 does not draw 60 at random. Nor is the histogram as rich as it looks:
+# The diamonds carry the published gains over as a share of the winner's errors, because the scale of a difference depends on them. That is a rough translation: on CIFAR-10 a student errs on a quarter of the images, its runs scatter otherwise, a guided search of 120 does not draw 60 at random, and its trials share three seeds where each of ours has its own. Nor is the histogram as rich as it looks:
 # a few searches stand behind it, however often we split them, and it counts differences in favour of either half. What carries over is the question to ask of a table: *how far apart are two
 # winners of the same method?* The table does not say, and a reader cannot find out.
 #

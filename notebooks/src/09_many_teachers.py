@@ -464,7 +464,7 @@ kd.judge("09-either-mean", runs[runs.seed.isin(few_seeds)])
 #
 # ## A teacher that errs on purpose
 #
-# If doubt keeps a student from becoming too sure, it may not even have to be the teacher's. Sau and Balasubramanian (2016) disturb the logits of *one* teacher with random noise in every step and compare the result with an ensemble: many slightly different opinions for the price of one. Here each logit of member 0 is multiplied by $1 + \sigma\xi$ with $\xi$ drawn from a
+# If doubt keeps a student from becoming too sure, it may not even have to be the teacher's. Sau and Balasubramanian (2016) disturb the logits of *one* teacher with random noise in every step and compare the result with an ensemble: many slightly different opinions for the price of one. Here each logit of member 0 (counted from 0: *member 1* of the first figure) is multiplied by $1 + \sigma\xi$ with $\xi$ drawn from a
 # standard normal distribution. Students learn on the own images at $T = 4$, as those of the last section did, and *quiet* is the student of one from there. The control draws the noise once and keeps it, so that it can be learned by heart.
 
 # %%
@@ -558,7 +558,7 @@ kd.judge("09-mutual-both", pairs)
 kd.judge("09-mutual-knowledge-of-the-image", pairs[pairs.seed.isin(seeds)])
 
 # %% [markdown]
-# Read the two cards together: the first asks *whether* it works, with eight seeds, the second *why*, with the five seeds of the figure's means. If the second card's intervals contain 0 or lie below it, this experiment shows no use of a peer that looks at the image over one that knows its class alone, and the simplest reading is the one of the last section: any company that is not too sure will do. For large networks on hard data there may be more to exchange; the control is cheap:
+# Read the two cards together: the first asks *whether* it works, with eight seeds, the second *why*, with the five seeds of the figure's means. If the second card's intervals contain 0 or lie below it, this experiment shows no use of a peer that looks at the image over one that knows its class alone, and the simplest reading is the one of the last section: any company that is not too sure may do. For large networks on hard data there may be more to exchange; the control is cheap:
 # run it.
 #
 # Then the price. Two students are trained, so compare with what two *unrelated* ones do when both are asked: the right group of the figure. Does what a network gains from its peer come on top of what two networks gain by being two?
