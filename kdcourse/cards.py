@@ -6,6 +6,29 @@ from pathlib import Path
 
 from kdcourse import lesson
 
+# What a metric measures, for readers, where its name in the ledger does not say it.
+UNITS = {
+    "agreement": "test images with the teacher's answer",
+    "auc": "AUC",
+    "auc_others": "AUC among the other members",
+    "both": "percent, mean of what is turned and what stays right",
+    "caught_norm": "percent caught",
+    "ece": "percent, calibration error",
+    "five_shot": "percent right",
+    "found_01": "percent of the members found",
+    "log2_best": "log₂ of the best T",
+    "noise": "gradient noise",
+    "percent": "percent right",
+    "rank": "rank correlation",
+    "second_choices": "agreement on second choices",
+    "spread_ratio": "variance within classes to between them",
+    "steps_to_goal": "steps",
+    "test_errors": "errors on the test images",
+    "turned": "percent of the class turned",
+    "wrong_labels": "wrong labels",
+}
+# What is asked of each test image instead of whether the answer is right.
+OUTCOMES = {"agrees": "agreement with the teacher", "threes": "accuracy on the threes", "correct_disturbed": "{} of disturbed images"}
 COLOURS = {"REPRODUCED": "#1a7f37", "SMALLER": "#8a5a00", "REFUTED": "#b3261e"}  # white text on each: contrast above 5
 
 
@@ -18,20 +41,49 @@ def number(value) -> str:
     return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def unit(record: dict) -> str:
+    """What the numbers of a record count, in words."""
+    asked = OUTCOMES.get(record["claim"].get("outcome", "correct"), "")
+    return asked.format(record["unit"]) if asked else UNITS.get(record["unit"], record["unit"])
+
+
 def outcome(record: dict) -> str:
-    """Which way it went, in words: of an effect, or of a difference where all that was claimed is that things are alike."""
+    """Which way it went, in words: of an effect, or of a difference where all that was claimed is that things are alike.
+
+    Where no verdict says so, it also says that an effect is not as large as asked, and how many parts of several are shown.
+    """
     contrasts = record["contrasts"]
     if contrasts and all(c["test"] == "equivalent" for c in contrasts):
-        return "no difference shown" if all(c["direction"] == "not shown" for c in contrasts) else "a difference shown"
-    return f"effect {record['direction']}"
+        said = "no difference shown" if all(c["direction"] == "not shown" for c in contrasts) else "a difference shown"
+        return said + (", alike within the margin" if all(_holds(c) for c in contrasts) else "")
+    if record.get("verdict") != "EXPLORATORY":
+        return f"effect {record['direction']}"
+    shown = sum(c["direction"] == "shown" if c["test"] == "greater" else _holds(c) for c in contrasts)
+    if record["direction"] == "not shown" and 0 < shown < len(contrasts):
+        return f"effect shown in {shown} of {len(contrasts)} parts"
+    small = record["direction"] == "shown" and not all(_holds(c) for c in contrasts)
+    return f"effect {record['direction']}" + (", not the size asked for" if small else "")
+
+
+def _holds(contrast: dict) -> bool:
+    """Whether the whole interval lies where the contrast asks for it."""
+    lower, upper, bound = contrast.get("lower"), contrast.get("upper"), contrast.get("bound")
+    if lower is None or upper is None:
+        return False
+    return lower > bound if contrast["test"] == "greater" else -bound < lower and upper < bound
+
+
+def _asked(contrast: dict) -> str:
+    return f"more than {number(contrast['bound'])}" if contrast["test"] == "greater" else f"within ±{number(contrast['bound'])}"
 
 
 def _sentences(record: dict) -> list[str]:
     lines, asked = [], "claimed" if record["claim"]["kind"] == "primary" else "asked, without a verdict"
     for c in record["contrasts"]:
-        needs = f"more than {number(c['bound'])}" if c["test"] == "greater" else f"within ±{number(c['bound'])}"
-        own = f"; {c['verdict']}, {outcome({**c, 'contrasts': [c]})}" if len(record["contrasts"]) > 1 else ""
-        lines.append(f"{c['expression']} = {number(c['estimate'])} {record['unit']}, {100 * c['level']:.3g} % interval "
+        needs = _asked(c)
+        judged = "" if c["verdict"] == "EXPLORATORY" else f"{c['verdict']}, "
+        own = f"; {judged}{outcome({**c, 'contrasts': [c]})}" if len(record["contrasts"]) > 1 else ""
+        lines.append(f"{c['expression']} = {number(c['estimate'])} {unit(record)}, {100 * c['level']:.3g} % interval "
                      f"{number(c['lower'])} to {number(c['upper'])}; {asked}: {needs}{own}")  # fmt: skip
         pure = [max(c[part] - c["residual_part"], 0) for part in ("seed_part", "example_part")] + [c["residual_part"]]
         if sum(pure) > 0:
@@ -50,15 +102,17 @@ def _sentences(record: dict) -> list[str]:
 def _card(record: dict) -> tuple[str, list[tuple], list[str]]:
     claim, seeds = record["claim"], record["seeds"]
     published = claim["published"]
-    rows = [("arm", f"ours, {record['unit']}", "range over seeds", "published")]
+    rows = [("arm", f"ours, {unit(record)}", "range over seeds", "published")]
     for arm, ours in record["arms"].items():
         span = f"{number(min(ours['per_seed']))} to {number(max(ours['per_seed']))}"
         rows.append((arm, number(ours["mean"]), span, f"{published.get(arm, '–')}"))
     note = f" Published numbers: {published['note'].rstrip('.')}." if "note" in published else ""
-    paired = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])]) or "nothing"
+    together = ", ".join([*claim["paired"], *(["test examples"] if record["examples"] else [])])
+    paired = f"Paired on {together}" if together else "Not paired"
     size = f", {record['examples']:,} test examples" if record["examples"] else ""
-    before = f"Source: {claim['source']} ({claim['protocol']} reproduction).{note}"
-    after = f"Paired on {paired}; seeds {seeds[0]} to {seeds[-1]}{size}; profile {record['profile']}."
+    kind = "" if claim["source"].startswith("the course's own") else f" ({claim['protocol']} reproduction)"
+    before = f"Source: {claim['source'].rstrip('.')}{kind}.{note}"
+    after = f"{paired}; seeds {seeds[0]} to {seeds[-1]}{size}; profile {record['profile']}."
     return before, rows, [*_sentences(record), after]
 
 
@@ -154,9 +208,10 @@ class Recorded:
             published = {arm: f" (published {value})" for arm, value in record["claim"]["published"].items()}
             arms = ", ".join(f"{arm} {number(ours['mean'])}{published.get(arm, '')}" for arm, ours in record["arms"].items())
             measured = [
-                f"{c['expression']} = {number(c['estimate'])} [{number(c['lower'])}, {number(c['upper'])}] {record['unit']}" for c in record["contrasts"]
+                f"{c['expression']} = {number(c['estimate'])} [{number(c['lower'])}, {number(c['upper'])}] {unit(record)}, asked: {_asked(c)}"
+                for c in record["contrasts"]
             ]
-            yield record["claim"]["statement"], record["verdict"], "; ".join(measured), arms, f"{len(record['seeds'])}"
+            yield record["claim"]["statement"], f"{record['verdict']}: {outcome(record)}", "; ".join(measured), arms, f"{len(record['seeds'])}"
 
     def _said(self) -> str:
         where = sorted({f"{r['provenance']['device']}, {r['provenance']['dtype']}, {r['provenance']['date']}" for r in self.records})

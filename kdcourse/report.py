@@ -78,12 +78,12 @@ def differences(recorded: Evidence, fresh: Evidence, numbers) -> list[str]:
 
 
 def effects(record: dict) -> list[str]:
-    """One line a contrast: the expression, our estimate with its interval, and what was claimed."""
-    lines = []
+    """One line a contrast: the expression, our estimate with its interval, and what was claimed or, without a verdict, asked."""
+    lines, needed = [], "asked" if record["claim"]["kind"] == "exploratory" else "claimed"
     for part in record["contrasts"]:
         bound = f"> {cards.number(part['bound'])}" if part["test"] == "greater" else f"within ±{cards.number(part['bound'])}"
         interval = f"[{cards.number(part['lower'])}, {cards.number(part['upper'])}]"
-        lines.append(f"{part['expression']} = {cards.number(part['estimate'])} {interval} {record['unit']}, claimed {bound}")
+        lines.append(f"{part['expression']} = {cards.number(part['estimate'])} {interval} {cards.unit(record)}, {needed} {bound}")
     return lines
 
 

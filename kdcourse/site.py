@@ -93,9 +93,9 @@ def prepare(root, folder) -> None:
     if problems := [problem for evidence in by_profile.values() for problem in evidence.problems]:
         raise ValueError("\n".join(problems))
     pictures = site_pages.write_pictures(sources, root, folder)
-    trees = [_lessons(sources, by_profile["quick"], root, folder), _reference(sources, by_profile, pictures, root, folder),
+    trees = [_lessons(sources, by_profile, root, folder), _reference(sources, by_profile, pictures, root, folder),
              _teaching(sources, by_profile["quick"], root, folder), _api(folder)]  # fmt: skip
-    _front(sources, by_profile["quick"], pictures, [*_written(folder, trees)], root, folder)
+    _front(sources, by_profile, pictures, [*_written(folder, trees)], root, folder)
 
 
 def _write(folder: Path, name: str, text: str) -> str:
@@ -106,7 +106,7 @@ def _write(folder: Path, name: str, text: str) -> str:
     return name
 
 
-def _lessons(sources, evidence, root: Path, folder: Path) -> str:
+def _lessons(sources, by_profile: dict, root: Path, folder: Path) -> str:
     address = site_lessons.repository(root)
     (folder / "lessons").mkdir()
     for source in sources:
@@ -114,7 +114,7 @@ def _lessons(sources, evidence, root: Path, folder: Path) -> str:
         if stored is None:
             raise ValueError(f"notebooks/{source.slug}.ipynb is missing or unreadable; run: kdcourse build {source.number} --record")
         solved = notebooks.read(root / "notebooks" / "solutions" / f"{source.slug}.ipynb")
-        made = site_lessons.page(source, stored, solved, evidence, address)
+        made = site_lessons.page(source, stored, solved, by_profile["quick"], address, by_profile["full"])
         nbformat.write(made, folder / "lessons" / f"{source.slug}.ipynb")
     return site_pages.toctree("Lessons", [f"lessons/{source.slug}" for source in sources])
 
@@ -165,13 +165,14 @@ def _written(folder: Path, trees: list[str]) -> list[str]:
     return [site_pages.toctree("Begin", first), *trees, site_pages.toctree("More", rest)]
 
 
-def _front(sources, evidence, pictures: dict, trees: list[str], root: Path, folder: Path) -> None:
+def _front(sources, by_profile: dict, pictures: dict, trees: list[str], root: Path, folder: Path) -> None:
     path = folder / "index.md"
     text = path.read_text(encoding="utf-8") if path.exists() else "# The course\n\n<!-- syllabus -->\n"
     address = site_lessons.repository(root)
     clone = f"git clone {address}\n" if address else ""
     start = "[Your first ten minutes](start.md) leads from a fresh copy to an exercise that a check has called right." if (folder / "start.md").exists() else ""
-    filled = {"start": start, "syllabus": site_pages.syllabus(sources, evidence, pictures), "counts": site_claims.counts(evidence), "clone": clone}
+    quick = by_profile["quick"]
+    filled = {"start": start, "syllabus": site_pages.syllabus(sources, quick, pictures, by_profile["full"]), "counts": site_claims.counts(quick), "clone": clone}
     for name, value in filled.items():
         text = text.replace(f"<!-- {name} -->", value)
     _write(folder, "index", text + "\n\n" + "\n".join(trees))

@@ -20,20 +20,32 @@ def words(verdict: str) -> str:
 
 
 def badge(evidence, claim_id: str, named: bool = True) -> str:
-    """A verdict in one profile as Markdown that links to its card."""
+    """A verdict in one profile as Markdown that links to its card; where the claim is named, so is a profile other than quick."""
     verdict = evidence.verdict(claim_id)
-    text = f"{words(verdict)} · {claim_id[3:]}" if named else words(verdict)
+    where = "" if evidence.profile == "quick" else f" in {evidence.profile}"
+    text = f"{words(verdict)}{where} · {claim_id[3:]}" if named else words(verdict)
     return f"[[{text}](#claim-{claim_id})]{{.kd-badge .{css(verdict)}}}"
 
 
-def badges(evidence, number: str) -> str:
-    """The badges of a lesson's primary claims, and a link to the others."""
+def badges(evidence, number: str, full=None) -> str:
+    """The badges of a lesson's primary claims, those whose verdict is another one in `full`, and a link to the other claims."""
     mine = [claim for claim in evidence.ledger.values() if claim.lesson == number]
-    primary = [claim for claim in mine if claim.kind == "primary"]
-    parts = [badge(evidence, claim.id) for claim in primary]
+    primary = [claim.id for claim in mine if claim.kind == "primary"]
+    parts = [badge(evidence, name) for name in primary]
+    parts += [badge(full, name) for name in differing(evidence, full, primary)]
     if len(mine) > len(primary):
         parts.append(f"[and {len(mine) - len(primary)} exploratory](#claims-{number})")
     return " ".join(parts) or "no claims yet"
+
+
+def differing(evidence, full, names) -> list[str]:
+    """Those of the claims `names` that `full` has recorded with another verdict."""
+    return [name for name in names if full is not None and name in full.records and full.verdict(name) != evidence.verdict(name)]
+
+
+def same_runs(evidence, full, name: str) -> bool:
+    """Whether both profiles have the same numbers: where their settings are alike a second record confirms nothing."""
+    return all(name in e.records for e in (evidence, full)) and evidence.records[name]["arms"] == full.records[name]["arms"]
 
 
 def counts(evidence) -> str:
@@ -41,7 +53,7 @@ def counts(evidence) -> str:
     primary = [claim.id for claim in evidence.ledger.values() if claim.kind == "primary"]
     found = [evidence.verdict(name) for name in primary]
     texts = [f"{found.count(verdict)} {verdict.lower()}" for verdict in (*report.MARKS, report.MISSING) if verdict in found]
-    return f"{len(evidence.ledger)} claims, {len(primary)} of them primary: {', '.join(texts)}" if primary else "no claims yet"
+    return f"{len(evidence.ledger)} claims, {len(primary)} of them primary: in the profile quick {', '.join(texts)}" if primary else "no claims yet"
 
 
 # ---- the overview ---------------------------------------------------------------------------------------------------
@@ -59,7 +71,7 @@ def overview(by_profile: dict, titles: dict[str, str]) -> str:
 Every scientific sentence of the course is a claim. It was written into the ledger, `claims.toml`, before the runs that test it; a primary one with the effect that it needs. Refuted and inconclusive claims stay. The profile
 *quick* is what a laptop recomputes in minutes, *full* is the paper's scale, as far as it has been recorded. A badge leads to the card: our numbers beside the published ones.
 
-In the profile quick: {counts(by_profile["quick"])}. Exploratory claims were asked without a threshold and carry an interval, no verdict.
+The ledger has {counts(by_profile["quick"])}. Exploratory claims carry an interval and no verdict; below their badge stands whether the effect shows, and whether it is as large as asked.
 
 <div class="wide" tabindex="0" role="region" aria-label="The ledger"><table class="table" id="ledger"><caption>The ledger</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>
 
@@ -73,12 +85,19 @@ In the profile quick: {counts(by_profile["quick"])}. Exploratory claims were ask
 
 
 def _row(claim: Claim, by_profile: dict) -> str:
-    verdicts = {name: evidence.verdict(claim.id) for name, evidence in by_profile.items()}
-    card = f"claims/{claim.lesson}.html#claim-{claim.id}"
-    cells = "".join(f'<td><span class="kd-badge {css(v)}"><a href="{card}" aria-label="{words(v)}: {claim.id} in {name}">{words(v)}</a></span></td>' for name, v in verdicts.items())
-    name = f'<a href="{card}">{claim.id}</a><br>{html.escape(claim.statement)}'
-    data = " ".join(css(verdict) for verdict in verdicts.values())
+    cells = "".join(_cell(claim, evidence, by_profile["quick"]) for evidence in by_profile.values())
+    name = f'<a href="claims/{claim.lesson}.html#claim-{claim.id}">{claim.id}</a><br>{html.escape(claim.statement)}'
+    data = " ".join(css(evidence.verdict(claim.id)) for evidence in by_profile.values())
     return f'<tr id="{claim.id}" data-verdicts="{data}"><th scope="row">{name}</th><td>{claim.kind}</td>{cells}</tr>'
+
+
+def _cell(claim: Claim, evidence, quick) -> str:
+    """A badge that leads to the card, and below it what the verdict does not say."""
+    verdict = evidence.verdict(claim.id)
+    said = [cards.outcome(evidence.records[claim.id])] if claim.id in evidence.records and claim.kind == "exploratory" else []
+    said += ["the same runs as in quick"] if evidence is not quick and same_runs(quick, evidence, claim.id) else []
+    link = f'<a href="claims/{claim.lesson}.html#claim-{claim.id}" aria-label="{words(verdict)}: {claim.id} in {evidence.profile}">{words(verdict)}</a>'
+    return f'<td><span class="kd-badge {css(verdict)}">{link}</span>{"".join(f"<br><small>{line}</small>" for line in said)}</td>'
 
 
 # ---- a lesson's cards -----------------------------------------------------------------------------------------------

@@ -59,8 +59,8 @@ def verified(record: dict) -> str:
     return f"{where['date']}, torch {where['torch']}, {where['device']}, {where['dtype']}, profile {record.get('profile', 'quick')}"
 
 
-def header(source, evidence, address: str = "") -> str:
-    """The block below a lesson's title: minutes, prerequisites, when it was verified, verdicts, buttons."""
+def header(source, evidence, address: str = "", full=None) -> str:
+    """The block below a lesson's title: minutes, prerequisites, when it was verified, verdicts (also those that differ in `full`), buttons."""
     known, record = facts(source), evidence.lessons.get(source.number, {})
     measured = f"{record['seconds'] / 60:.1f} min (measured)" if "seconds" in record else "not yet measured"
     links = " ".join(
@@ -71,13 +71,13 @@ def header(source, evidence, address: str = "") -> str:
         "::::{container} lesson-facts quiet",
         f"**Reading and exercises** {known.minutes} min · **computing** {measured}, profile quick · **needs** {known.needs} · **data** {known.data}",
         f"**Last verified** {verified(record)}",
-        f"**Verdicts** {site_claims.badges(evidence, source.number)}",
+        f"**Verdicts** {site_claims.badges(evidence, source.number, full)}",
         f'<p class="kd-buttons">{links}</p>',
         "::::",
     ])  # fmt: skip
 
 
-def page(source, stored, solved, evidence, address: str = "") -> nbformat.NotebookNode:
+def page(source, stored, solved, evidence, address: str = "", full=None) -> nbformat.NotebookNode:
     """The notebook that sphinx shows: `stored` with the header, alternative texts, the slider, and `solved`'s solutions folded in."""
     answers = {cell.id: cell for cell in solved.cells} if solved else {}
     cells = []
@@ -86,7 +86,7 @@ def page(source, stored, solved, evidence, address: str = "") -> nbformat.Notebo
         if cell.cell_type == "markdown":
             cell.source = SUMMARY.sub(_formulas, cell.source)
         if position == 0:
-            cell.source = _with_header(cell.source, header(source, evidence, address))
+            cell.source = _with_header(cell.source, header(source, evidence, address, full))
         for output in cell.get("outputs", []):
             _describe(output)
         cells.append(cell)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from kdcourse import lesson, notebooks, report, site_claims, site_lessons
+from kdcourse import cards, lesson, notebooks, report, site_claims, site_lessons
 from kdcourse.site_terms import read_terms
 
 LANGUAGES = (("zh_tw", "zh-Hant-TW", "繁體中文"), ("zh_cn", "zh-Hans-CN", "简体中文"), ("vi", "vi", "Tiếng Việt"))
@@ -34,12 +34,12 @@ def toctree(caption: str, entries, options: str = ":hidden:") -> str:
 # ---- front page -----------------------------------------------------------------------------------------------------
 
 
-def syllabus(sources, evidence, pictures: dict) -> str:
+def syllabus(sources, evidence, pictures: dict, full=None) -> str:
     """A card a lesson: its figure, title, promise, minutes and badges."""
-    return "::::::{container} syllabus quiet\n" + "\n".join(_course_card(s, evidence, pictures.get(s.number)) for s in sources) + "\n::::::\n"
+    return "::::::{container} syllabus quiet\n" + "\n".join(_course_card(s, evidence, pictures.get(s.number), full) for s in sources) + "\n::::::\n"
 
 
-def _course_card(source, evidence, picture) -> str:
+def _course_card(source, evidence, picture, full) -> str:
     known, record = site_lessons.facts(source), evidence.lessons.get(source.number, {})
     minutes = f"{known.minutes} min reading and exercises, {record['seconds'] / 60:.1f} min computing" if "seconds" in record else f"{known.minutes} min"
     image = f"![]({picture[0]})" if picture else ""
@@ -49,7 +49,7 @@ def _course_card(source, evidence, picture) -> str:
         f"[**{source.number} · {source.title}**](lessons/{source.slug}.ipynb)",
         known.promise,
         minutes,
-        site_claims.badges(evidence, source.number),
+        site_claims.badges(evidence, source.number, full),
         ":::::",
     ]
     return "\n\n".join(part for part in parts if part)
@@ -92,10 +92,18 @@ def technique(path, by_profile: dict, slugs: dict[str, str]) -> str:
 
 
 def _verdict(by_profile: dict, claim) -> str:
-    found = [f"{site_claims.badge(e, claim.id, named=False)} in {name}" for name, e in by_profile.items() if claim.id in e.records]
-    lines = [f"; {line}" for line in report.effects(by_profile["quick"].records[claim.id])] if claim.id in by_profile["quick"].records else []
-    effect = html.escape("".join(lines).removeprefix("; "))
-    return f"- {claim.statement} ({claim.kind})\n\n  {', '.join(found) or site_claims.badge(by_profile['quick'], claim.id, named=False)}" + (f"\n\n  <small>{effect}</small>" if effect else "")
+    quick, found = by_profile["quick"], [e for e in by_profile.values() if claim.id in e.records]
+    parts = [f"- {claim.statement} ({claim.kind})", *(_measured(e, quick, claim) for e in found)]
+    return "\n\n  ".join(parts if found else [*parts, site_claims.badge(quick, claim.id, named=False)])
+
+
+def _measured(evidence, quick, claim) -> str:
+    """A claim's badge in one profile, and its effects with their intervals; these as HTML, in which no arm's name is taken for a term."""
+    record, shown = evidence.records[claim.id], f"{site_claims.badge(evidence, claim.id, named=False)} in {evidence.profile}"
+    if evidence is not quick and site_claims.same_runs(quick, evidence, claim.id):
+        return f"{shown}: the same runs as in quick"
+    outcome = f"{cards.outcome(record)}: " if claim.kind == "exploratory" else ""
+    return f'{shown}\n\n  <p class="effects">{html.escape(outcome + "; ".join(report.effects(record)))}</p>'
 
 
 def techniques(paths, by_profile: dict, slugs: dict[str, str]) -> str:
@@ -103,10 +111,12 @@ def techniques(paths, by_profile: dict, slugs: dict[str, str]) -> str:
     rows = []
     for path in sorted(paths, key=lambda path: (str(front_matter(path)[0].get("lesson")).zfill(2), path.stem)):
         about, _ = front_matter(path)
-        shown = [site_claims.badge(by_profile["quick"], name) for name in about.get("claims", []) if by_profile["quick"].ledger[name].kind == "primary"]
+        quick, full = by_profile["quick"], by_profile.get("full")
+        primary = [name for name in about.get("claims", []) if quick.ledger[name].kind == "primary"]
+        shown = [site_claims.badge(quick, name) for name in primary] + [site_claims.badge(full, name) for name in site_claims.differing(quick, full, primary)]
         number = str(about["lesson"]).zfill(2)
         rows.append([f"[](#technique-{path.stem})", f"[{number}](../lessons/{slugs[number]}.ipynb)", about.get("paper", "–"), " ".join(shown) or "exploratory"])
-    text = "One page each: the idea, the formula, when to use it, what it costs, and what this course found. The badges are those of primary claims in the profile quick."
+    text = "One page each: the idea, the formula, when to use it, what it costs, and what this course found. The badges are those of primary claims in the profile quick, and in full where it was recorded and says something else."
     return f"{site_claims.WIDE}# Techniques\n\n{text}\n\n{table(('technique', 'lesson', 'paper', 'verdict here'), rows)}\n\n```{{toctree}}\n:hidden:\n:glob:\n\n*\n```\n"
 
 
@@ -132,19 +142,21 @@ def figures(sources, pictures: dict) -> str:
     for source in (s for s in sources if s.number in pictures):
         path, alt = pictures[source.number]
         parts += [f"## {source.number} · {source.title}", f"```{{image}} {path}\n:alt: {' '.join(alt.split())}\n:width: 100%\n```"]
-        parts += [f"{html.escape(alt)} [Lesson {source.number}](lessons/{source.slug}.ipynb)"]
+        parts += [f"{html.escape(alt.rstrip().removesuffix('.'))}. [Lesson {source.number}](lessons/{source.slug}.ipynb)"]
     return "\n\n".join(parts) + "\n"
 
 
 def times(sources, by_profile: dict) -> str:
     """How long the lessons took, measured, in every profile that has run them."""
-    parts = ["# Execution times", "Wall-clock minutes with the teachers that come with the course, and core minutes with nothing computed beforehand, teachers included. Generated from the records."]
+    parts = [f"{site_claims.WIDE}# Execution times", "Wall-clock minutes with the teachers that come with the course, and core minutes with nothing computed beforehand, teachers included. Generated from the records."]
     heads = ("lesson", "minutes", "core minutes from nothing", "machine", "torch", "date")
     for profile, evidence in by_profile.items():
         rows = [_time(source, evidence.lessons[source.number]) for source in sources if "seconds" in evidence.lessons.get(source.number, {})]
-        total = sum(evidence.lessons[s.number].get("seconds", 0) for s in sources if s.number in evidence.lessons) / 60
+        timed = [evidence.lessons[s.number] for s in sources if "seconds" in evidence.lessons.get(s.number, {})]
+        wall, cold = sum(run["seconds"] for run in timed) / 60, [run.get("cold_core_seconds") for run in timed]
+        total = ["**all lessons**", f"**{wall:.1f}**", f"**{sum(cold) / 60:.1f}**" if all(cold) else "", "", "", ""]
         if rows:
-            parts += [f"## Profile {profile}", table(heads, [*rows, ["**all lessons**", f"**{total:.1f}**", "", "", "", ""]])]
+            parts += [f"## Profile {profile}", table(heads, [*rows, total])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 # Forms that the glossary lists but that are too common to mean the term wherever they stand: never, and in the term's first lesson alone.
-EVERYDAY = {"shown", "very high", "what remains", "the margin", "gap", "interval", "limit"}
+EVERYDAY = {"shown", "distilled", "very high", "what remains", "the margin", "gap", "interval", "limit"}
 AT_FIRST = {"hint", "margin", "precision", "prior", "recall", "response", "shift", "strangers"}
 
 

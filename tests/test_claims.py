@@ -711,6 +711,34 @@ def test_a_card_speaks_of_differences_where_likeness_was_claimed(parts, whole, w
     assert cards.outcome(record) == words
 
 
+@pytest.mark.parametrize(
+    ("verdict", "parts", "words"),
+    [
+        ("EXPLORATORY", [("greater", 10, 3, 9)], "effect shown, not the size asked for"),
+        ("EXPLORATORY", [("greater", 10, 3, 19)], "effect shown, not the size asked for"),
+        ("SMALLER", [("greater", 10, 3, 9)], "effect shown"),  # the verdict says it
+        ("EXPLORATORY", [("greater", 10, 11, 19)], "effect shown"),
+        ("EXPLORATORY", [("greater", 0, 1, 2), ("greater", 0, -1, 2), ("equivalent", 5, -1, 2)], "effect shown in 2 of 3 parts"),
+        ("EXPLORATORY", [("greater", 0, 1, 2), ("greater", 0, -2, -1)], "effect reversed"),
+        ("REPRODUCED", [("equivalent", 3, 1, 2)], "a difference shown, alike within the margin"),
+        ("EXPLORATORY", [("equivalent", 20, -23, 18)], "no difference shown"),
+        ("REPRODUCED", [("equivalent", 20, -13, 18)], "no difference shown, alike within the margin"),
+    ],
+)
+def test_a_card_says_how_an_interval_lies_to_what_was_asked(verdict, parts, words):
+    contrasts = [{"test": t, "bound": b, "lower": low, "upper": up, "direction": inference.decide("greater", 0, low, up)[1]} for t, b, low, up in parts]
+    ways = [c["direction"] for c in contrasts]
+    whole = next((way for way in ("reversed", "not shown") if way in ways), "shown")
+    assert cards.outcome({"verdict": verdict, "direction": whole, "contrasts": contrasts}) == words
+
+
+def test_units_are_words():
+    record = {"unit": "accuracy", "claim": {"outcome": "agrees"}}
+    assert cards.unit(record) == "agreement with the teacher"
+    assert cards.unit({"unit": "errors per 10,000", "claim": {"outcome": "correct_disturbed"}}) == "errors per 10,000 of disturbed images"
+    assert cards.unit({"unit": "turned", "claim": {}}) == "percent of the class turned"
+
+
 def test_recorded_runs_of_another_profile(home, monkeypatch):
     assert "No run of the profile full" in str(claims.recorded("01"))
     monkeypatch.setattr(lesson, "_current", lesson.Lesson("01", "full", 0))
