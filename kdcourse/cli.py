@@ -260,7 +260,7 @@ def make_report(options, root) -> int:
         return _complain(evidence.problems, "the records are in order")
     problems = list(evidence.problems)
     if options.readme:
-        problems += report.update_readme(evidence, options.check, root)
+        problems += report.update_readme(evidence, options.check, root, report.gather(results, "full", root))
     if not options.check:
         target = _write(root / "build" / "report.html", report.page(results, root))
         print(f"{report.terminal(evidence)}\n\nreport: {target}")

@@ -63,6 +63,11 @@ def profiles(results) -> list[str]:
     return sorted(found, key=lambda name: (name != "quick", name != "full", name)) or ["quick"]
 
 
+def differing(evidence: Evidence, full: Evidence | None, names) -> list[str]:
+    """Those of the claims `names` that `full` has recorded with another verdict."""
+    return [name for name in names if full is not None and name in full.records and full.verdict(name) != evidence.verdict(name)]
+
+
 def differences(recorded: Evidence, fresh: Evidence, numbers) -> list[str]:
     """Every primary claim of the lessons `numbers` whose fresh verdict is not the recorded one."""
     found = []
@@ -101,12 +106,13 @@ def terminal(evidence: Evidence, numbers=None) -> str:
     return "\n".join(lines or ["no claims in the ledger"])
 
 
-def syllabus(evidence: Evidence, root=None) -> str:
-    """The README's table: a row a lesson with its primary claims, verdicts and measured minutes."""
+def syllabus(evidence: Evidence, root=None, full: Evidence | None = None) -> str:
+    """The README's table: a row a lesson with its primary claims, verdicts (in `full` too where they differ there) and measured minutes."""
     rows = ["| lesson | question | claims and verdicts | minutes |", "|---|---|---|---|"]
     for source in notebooks.lessons(root=root):
         mine = [claim for claim in evidence.ledger.values() if claim.lesson == source.number]
-        texts = [f"{claim.statement} **{evidence.verdict(claim.id)}**" for claim in mine if claim.kind == "primary"]
+        other = {name: f", in `full` **{full.verdict(name)}**" for name in differing(evidence, full, [claim.id for claim in mine])}
+        texts = [f"{claim.statement} **{evidence.verdict(claim.id)}**{other.get(claim.id, '')}" for claim in mine if claim.kind == "primary"]
         if explored := len(mine) - len(texts):
             texts.append(f"and {explored} exploratory")
         seconds = evidence.lessons.get(source.number, {}).get("seconds")
@@ -116,13 +122,13 @@ def syllabus(evidence: Evidence, root=None) -> str:
     return "\n".join(rows) + "\n"
 
 
-def update_readme(evidence: Evidence, check: bool = False, root=None) -> list[str]:
+def update_readme(evidence: Evidence, check: bool = False, root=None, full: Evidence | None = None) -> list[str]:
     """Put the syllabus between its marks in README.md, or with `check` only say whether it is up to date."""
     path = Path(root or lesson.ROOT) / "README.md"
     before = path.read_text(encoding="utf-8")
     if not SYLLABUS.search(before):
         return ["README.md has no <!-- syllabus --> … <!-- /syllabus --> lines for its table"]
-    table = syllabus(evidence, root)
+    table = syllabus(evidence, root, full)
     after = SYLLABUS.sub(lambda match: match[1] + table + match[2], before)
     if check:
         return [] if after == before else ["README.md: the syllabus is out of date; run: kdcourse report --readme"]

@@ -32,15 +32,10 @@ def badges(evidence, number: str, full=None) -> str:
     mine = [claim for claim in evidence.ledger.values() if claim.lesson == number]
     primary = [claim.id for claim in mine if claim.kind == "primary"]
     parts = [badge(evidence, name) for name in primary]
-    parts += [badge(full, name) for name in differing(evidence, full, primary)]
+    parts += [badge(full, name) for name in report.differing(evidence, full, primary)]
     if len(mine) > len(primary):
         parts.append(f"[and {len(mine) - len(primary)} exploratory](#claims-{number})")
     return " ".join(parts) or "no claims yet"
-
-
-def differing(evidence, full, names) -> list[str]:
-    """Those of the claims `names` that `full` has recorded with another verdict."""
-    return [name for name in names if full is not None and name in full.records and full.verdict(name) != evidence.verdict(name)]
 
 
 def same_runs(evidence, full, name: str) -> bool:

@@ -113,7 +113,7 @@ def techniques(paths, by_profile: dict, slugs: dict[str, str]) -> str:
         about, _ = front_matter(path)
         quick, full = by_profile["quick"], by_profile.get("full")
         primary = [name for name in about.get("claims", []) if quick.ledger[name].kind == "primary"]
-        shown = [site_claims.badge(quick, name) for name in primary] + [site_claims.badge(full, name) for name in site_claims.differing(quick, full, primary)]
+        shown = [site_claims.badge(quick, name) for name in primary] + [site_claims.badge(full, name) for name in report.differing(quick, full, primary)]
         number = str(about["lesson"]).zfill(2)
         rows.append([f"[](#technique-{path.stem})", f"[{number}](../lessons/{slugs[number]}.ipynb)", about.get("paper", "–"), " ".join(shown) or "exploratory"])
     text = "One page each: the idea, the formula, when to use it, what it costs, and what this course found. The badges are those of primary claims in the profile quick, and in full where it was recorded and says something else."

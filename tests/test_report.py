@@ -1,5 +1,6 @@
 """The report is made from the records alone: every verdict visible, nothing from outside, and the README in step with it."""
 
+import dataclasses
 import json
 import re
 
@@ -164,6 +165,17 @@ def test_readme_table_goes_there_and_back(course, capsys):
     readme.write_text("# No table\n")
     assert _main("--readme", "--check") == 1
     capsys.readouterr()
+
+
+def test_the_table_says_what_full_says_otherwise(course):
+    quick = report.gather(course / "results", "quick", course)
+    names = [name for name, record in quick.records.items() if record["claim"]["kind"] == "primary"]
+    changed = {names[0]: quick.records[names[0]] | {"verdict": "SMALLER"}, names[1]: quick.records[names[1]]}
+    full = dataclasses.replace(quick, profile="full", records=changed)
+    assert report.differing(quick, full, names) == names[:1]
+    assert report.differing(quick, None, names) == []
+    assert report.syllabus(quick, course, full).count("in `full` **SMALLER**") == 1
+    assert "in `full`" not in report.syllabus(quick, course, quick)
 
 
 def test_comparison_names_verdicts_that_differ(course, monkeypatch, capsys):

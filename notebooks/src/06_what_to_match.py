@@ -810,7 +810,7 @@ kd.checks.lesson06.similarity(similarity);
 # ## Takeaways
 #
 # - A student may match responses, features or relations. Responses need nothing; features need a translation (a regressor, a map without channels, an embedding) and a choice of layers; relations need the choice alone.
-# - Hints were invented for networks that were hard to train, as a way to begin. Check the second card before you use them on networks that are not.
+# - Hints were invented for networks that were hard to train, as a way to begin. Check the card on batch norm before you use them on networks that are not.
 # - Start with soft targets ([lesson 03](03_temperature.ipynb) for their temperature). Add a feature term when it beats them on *your* validation images, at equal epochs and with as many trials for the one as for the other; the main figure says what that was worth here.
 # - That two layers are alike is no promise that matching them helps.
 # - Scale the teacher's features and look at the gradients' norms before you believe in any "0.5".

@@ -823,7 +823,7 @@ else:
 # - Relations are distances and angles between images, divided by a scale of their own. They do not see where a student's embedding lies, how large it is and how it is turned; so student and teacher may have different widths.
 # - Stretching an embedding, or putting it on the sphere, does change its relations. Whether that hurts is a question for the cards above, not for habit.
 # - Let an untrained teacher teach, and compare with raw pixels. On unseen classes these are rivals to be beaten, not formalities.
-# - For classification on CIFAR-100, plain KD was ahead in all 13 public pairs. A gain with embeddings is no gain with classes: judge a student on the question it will be asked.
+# - For classification on CIFAR-100, plain KD was ahead in all 13 public pairs. A gain with embeddings is not yet one with classes: judge a student on the question it will be asked.
 #
 # **Further reading.** Park, Kim, Lu & Cho, *Relational Knowledge Distillation*, 2019, sections 3.2 and 4.1 · Tian, Krishnan & Isola, *Contrastive Representation Distillation*, 2020, and their benchmark RepDistiller ([lesson 06](06_what_to_match.ipynb)) · Wu et al., *Sampling Matters in Deep Embedding Learning*, 2017 (distance-weighted negatives) ·
 # Schroff, Kalenichenko & Philbin, *FaceNet*, 2015 (triplets) · Snell, Swersky & Zemel, *Prototypical Networks for Few-shot Learning*, 2017 · Lake, Salakhutdinov & Tenenbaum, *Human-level concept learning through probabilistic program induction*, 2015 (Omniglot).

@@ -808,7 +808,7 @@ kd.checks.lesson11.forgotten_one(the_one_who_left);
 # - Distillation needs inputs, not labels, and any input gets an answer. How much the answers vary over your inputs is the first thing to look at: it needs no data.
 # - Before you build a generator, try what is free: noise with the right moments *and* neighbours that are alike, other people's images, a few lines of code that draw what you know about the domain. The cards above say what each was worth here.
 # - A baseline has to have what the method has apart from its idea: smooth noise and an idle generator are the baselines of a generator of convolutions.
-# - A network with batch norm carries a record of its training data in the weights file. A record made on purpose is larger and says more, to everybody who reads it.
+# - A network with batch norm carries a record of its training data in the weights file. A record made on purpose is another file that everybody can read: ask what it adds, in errors saved and in bytes, before you hand it out.
 # - The fewer a mean is over, the more it can say about each of them; two means that differ by one person give away that person's own numbers.
 # - The best epoch on the test set is a number that nobody without data can have. Ask for the last step, several seeds, and the spread.
 # - `eval()` the teacher. Agreement on made-up inputs is agreement on made-up inputs: measure it on another source than the one you trained on.

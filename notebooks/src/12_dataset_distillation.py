@@ -891,7 +891,7 @@ kd.checks.lesson12.kernel_ridge(kernel_ridge);
 # %% [markdown]
 # ## Takeaways
 #
-# - Ask of every synthetic set: *for whom?* Ten images with their steps for one known start are instructions, a checkpoint in disguise; ten images for newborn networks are something like data. The two are made by different objectives and must be judged by different tests. What the first are worth to others, others have to show, beside ten real images.
+# - Ask of every synthetic set: *for whom?* Ten images with their steps for one known start are instructions first of all; ten images for newborn networks are something like data. The two are made by different objectives and must be judged by different tests. What the first are worth to others, others have to show, beside ten real images.
 # - Matching gradients, matching features and kernel ridge regression replace the long unrolling by something that one newborn network can answer in one step.
 # - The baselines are part of the method: real images, teacher's labels, class means, each with a recipe of its own. Without them the number says little, and with ten images of a class the real ones are harder to beat than with one.
 # - A stored number can be spent on pixels, on labels, or on latents. The ledger has to count the generator too.
