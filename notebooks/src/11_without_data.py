@@ -543,7 +543,9 @@ for axis, (name, frame) in zip(axes, (("MNIST", fewer), ("Fashion-MNIST", fashio
     count_axis(axis, frame[frame.arm.isin(arms)].errors.min())
 axes[0].set_yticks(range(len(arms)), [labels[arm].split(",")[0] for arm in arms])
 order = {name: min(["strokes", "smooth", "unrelated", "normal"], key=lambda arm: mean[arm]) for name, mean in means.items()}
-figure.suptitle(f"The best free images: {labels[order['mnist']]} for digits, {labels[order['fashion']]} for clothes", fontsize=11, fontweight="bold", x=0.01, ha="left")
+best = [labels[order[name]] for name in ("mnist", "fashion")]
+for_which = f"{best[0]}, for digits and for clothes" if best[0] == best[1] else f"{best[0]} for digits, {best[1]} for clothes"
+figure.suptitle(f"The best free images: {for_which}", fontsize=11, fontweight="bold", x=0.01, ha="left")
 kd.plots.show(
     figure,
     "Two panels, digits and clothes: test errors on a logarithmic axis for the teacher and for students of real images, strokes, smooth noise, unrelated images, normal noise and the game; a dot a run, below it the mean with its interval. "
@@ -663,18 +665,20 @@ kd.judge("11-mean-of-one-leaks", likeness)
 #
 # ## The papers' scale: the full profile
 #
-# LeNet-5 without batch norm at 28 × 28 pixels, a student of half its widths, DFAD's game with batches of 256, three seeds, judged after the last step; the same game in company, where half of each batch of the student are strokes; and next to them free images for as many steps. On Fashion-MNIST the game again, beside its teacher. These runs take the better part of an hour of one core, so they belong to the `full` profile; the cell
+# LeNet-5 without batch norm at 28 × 28 pixels, a student of half its widths, DFAD's game with batches of 256, three seeds, judged after the last step; the same game in company, where half of each batch of the student are strokes; and next to them free images for as many steps. Then random strokes alone, with no generator at all, four times as many for four times the steps: images that cost nothing can be had in any number. On Fashion-MNIST the game again, beside its teacher. These runs take more than an hour of one core, so they belong to the `full` profile; the cell
 # shows its recorded result, or says that there is none yet. Two things differ from the small networks above: convolutions know themselves which pixels are neighbours, and there are four times as many pixels to be wrong about.
 
 # %%
 LENET = dict(kind="lenet", size=28, teacher_epochs=8, teacher_rate=5e-3, teacher_count=None)
 LARGE = dict(iterations=800, student_steps=5, batch_size=256, learning_rate=5e-3, width=16, watch_every=50, part="test")
 FREE = dict(sources="normal smooth strokes real", count=32_000, epochs=16, batch_size=128, learning_rate=5e-3, making={}, part="test")
+LONG = FREE | dict(sources="strokes", count=128_000)
 GENERATORS["game"] = dict(weights=dict(adversary=1.0), rate=3e-3)
 GENERATORS["accompanied"] = GENERATORS["game"] | dict(company="strokes")
 if profile == "full":
     three = seeds[:3]
     digits = [arms_of(kd.sweep(students, seeds=three, dataset="mnist", **FREE, **LENET)), duels_of(["game", "accompanied"], three, LARGE, LENET | dict(dataset="mnist"))]
+    digits.append(arms_of(kd.sweep(students, seeds=three, dataset="mnist", **LONG, **LENET)).assign(arm="long_strokes"))
     dressed = [duels_of(["game"], three, LARGE, LENET | dict(dataset="fashion_mnist"))]
     for frames, dataset in ((digits, "mnist"), (dressed, "fashion_mnist")):
         frames.append(kd.sweep(answers_of_teacher, seeds=three, part="test", dataset=dataset, **LENET).assign(arm="teacher"))
@@ -683,12 +687,15 @@ if profile == "full":
     both["accuracy"] = [100 * right.mean() for right in both.correct]
     print(both.pivot(index=["dataset", "arm"], columns="seed", values="accuracy").round(2).to_string())
     display(kd.judge("11-full-lenet-game", digits), kd.judge("11-full-lenet-accompanied", digits), kd.judge("11-full-lenet-stretch", digits))
+    display(kd.judge("11-full-strokes", digits), kd.judge("11-full-strokes-stretch", digits))
     display(kd.judge("11-full-game-beats-free", digits), kd.judge("11-full-clothes", dressed))
 else:
     display(kd.claims.recorded("11", "full"))
 
 # %% [markdown]
 # In the recorded table, the rows that begin with *Full profile only* are LeNet-5's; the others repeat the small networks, whose settings are the same in both profiles. Compare the game with the published number, and with smooth noise. It is not their game in everything: it takes fewer steps on smaller batches, and the last step instead of the best. Then look at the width of the intervals: a game may end well with one seed and badly with another, and three seeds then leave much open. A goal that was missed stays in the table.
+#
+# The two rows on strokes *alone* were added when the game had missed its goal: in its first record strokes had come out ahead of it, on the test images, so the decision to go on with them was made with the test set in sight. How many and how long was chosen on validation images. Read the two rows as what a few lines of code can be worth for digits, not as a fair race against a generator that was never told what digits are made of.
 #
 # ## What goes wrong in practice
 #

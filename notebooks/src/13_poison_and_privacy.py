@@ -854,7 +854,7 @@ axes[0].legend(loc="upper left", frameon=False, fontsize=9)
 mean = runs.groupby("arm").auc.mean()
 axes[0].set_title(f"Ten images per class: distilled {mean.distilled_ten:.3f}\n(noise: {mean.noise_ten:.3f}), as they are {mean.naive_ten:.3f}", fontsize=10)
 rare = runs.groupby("arm").found_01.mean()
-axes[1].set_title(f"The most exposed: distilled {rare.distilled_ten:.2f} %,\n(noise: {rare.noise_ten:.2f} %), as they are {rare.naive_ten:.2f} %", fontsize=10)
+axes[1].set_title(f"The most exposed: distilled {rare.distilled_ten:.2f} %\n(noise: {rare.noise_ten:.2f} %), as they are {rare.naive_ten:.2f} %", fontsize=10)
 kd.plots.show(
     figure,
     "Two panels with accuracy on test images across and the success of membership inference upwards: the area under the curve on the left, the share of members found at one false "
@@ -968,7 +968,7 @@ def norms_of_examples(weights, images, labels):
 
 
 # %%
-kd.checks.lesson13.norms_of_each(norms_of_examples)
+kd.checks.lesson13.norms_of_each(norms_of_examples);
 
 # %% [markdown]
 # ### 2 · What the attacker minimises
@@ -991,7 +991,7 @@ def attackers_loss(logits, labels, attacked, target):
 
 
 # %%
-kd.checks.lesson13.attackers_loss(attackers_loss)
+kd.checks.lesson13.attackers_loss(attackers_loss);
 
 # %% [markdown]
 # ### 3 · Found at a price
@@ -1016,7 +1016,7 @@ def found_at(member_scores, other_scores, false_positive_rate):
 
 
 # %%
-kd.checks.lesson13.found_at(found_at)
+kd.checks.lesson13.found_at(found_at);
 
 # %% [markdown]
 # ### 4 · What the noise is worth
@@ -1039,7 +1039,7 @@ def spent(noise, steps, delta):
 
 
 # %%
-kd.checks.lesson13.privacy_price(spent)
+kd.checks.lesson13.privacy_price(spent);
 
 # %% [markdown]
 # Then turn it round: which σ does ε = 1 need, for the same 40 steps? (First find ρ; it is the smaller root of a quadratic equation in $\sqrt\rho$.)
