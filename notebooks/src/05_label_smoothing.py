@@ -195,9 +195,9 @@ for column, (other, index) in enumerate(doubt.items()):
     axes[1, column].set(yscale="log", xticks=range(10), ylim=(1e-12, 3), xlabel="class")
     axes[1, column].set_yticks([1, 1e-3, 1e-6, 1e-9], ["1", "10⁻³", "10⁻⁶", "10⁻⁹"] if column == 0 else [""] * 4)
 axes[1, 0].set_ylabel("probability, T = 1")
-axes[1, 0].text(0.2, 5e-12, NAMES["plain"], color=SHADES["plain"], fontsize=9, fontweight="bold")
-axes[1, 0].text(0.2, 1e-10, "smoothed, ε = 0.1", color="#a84f80", fontsize=9, fontweight="bold")
-axes[1, 2].text(-0.2, 7e-4, "ε/K", color="0.4", fontsize=9)
+axes[1, 0].set_title("● " + NAMES["plain"], color=SHADES["plain"], fontsize=9)
+axes[1, 1].set_title("■ smoothed, ε = 0.1", color="#a84f80", fontsize=9)
+axes[1, 2].annotate("ε/K", (1.02, 0.01), xycoords=("axes fraction", "data"), va="center", color="0.4", fontsize=9, annotation_clip=False)
 apart = {kind: float(f"{contrast_of_others(said[kind], transfer.labels):.1g}") for kind in said}
 figure.suptitle(f"Likeliest over least likely other class: {apart['plain']:,.0f} times without smoothing, {apart['ls10']:,.0f} with (medians)", fontsize=10,
                 fontweight="bold", x=0.01, ha="left")  # fmt: skip
@@ -284,7 +284,7 @@ for position, kind in ((1, "ls10"), (2, "ls20")):
     panels[1].plot(position + 0.15, same_kind[kind], "D", markerfacecolor="white", color=SHADES[kind], markersize=6)
 panels[1].annotate("◇ judged by a referee\nsmoothed as much", (0.03, 0.03), xycoords="axes fraction", fontsize=9, color="0.3")
 panels[0].set_title("Collapse of the classes")
-panels[1].set_title("Second choices remembered")
+panels[1].set_title("Agreement on second choices")
 kd.plots.show(
     figure,
     "Two panels against the smoothing of the teacher, 0, 0.1 and 0.2; one dot a seed, lines join teachers that started from the same weights, means with 95 percent intervals. "
@@ -420,7 +420,7 @@ def paired_effect(worse, better):
 
 def in_words(effect):
     _, mean, (low, high) = effect
-    return f"{mean:+.0f} [{low:+.0f}, {high:+.0f}]" if low == low else f"{mean:+.0f} (one seed)"
+    return f"{mean:+z.0f} [{low:+z.0f}, {high:+z.0f}]" if low == low else f"{mean:+z.0f} (one seed)"
 
 
 effects = {(kind, loss): paired_effect(f"{kind}_{loss}", f"plain_{loss}") for loss in LOSSES for kind in ("ls10", "ls20") if f"{kind}_{loss}" in ARMS}
@@ -451,12 +451,12 @@ axis.set_yticks(range(len(LOSSES)), LOSSES.values())
 axis.set_ylim(len(LOSSES) - 0.4, -0.6)
 axis.set_xlabel("errors more than the plain teacher's student, of 10,000 (left of 0: the smoothed teacher's is better)", fontsize=9)
 at_one, at_twenty = effects["ls10", "both1"][1], effects["ls10", "teacher20"][1]
-axis.set_title(f"ε = 0.1, same teachers: {at_one:+.0f} errors at T = 1, {at_twenty:+.0f} with the teacher alone at 20".replace("-", "−"), fontsize=10)
+axis.set_title(f"ε = 0.1, same teachers: {at_one:+z.0f} errors at T = 1, {at_twenty:+z.0f} with the teacher alone at 20".replace("-", "−"), fontsize=10)
 kd.plots.show(
     figure,
     "One row for each loss: by how many test errors the student of a smoothed teacher differs from the student of the plain teacher of the same seed. Dots are seeds, large dots means with 95 percent "
     "intervals over seeds and test images; left of zero the smoothed teacher's student is better. Diamonds: published gaps of the MNIST protocol. "
-    + "; ".join(f"{NAMES[kind]}, {LOSSES[loss]}: {effect[1]:+.0f}".replace("\n", " ") for (kind, loss), effect in effects.items()),
+    + "; ".join(f"{NAMES[kind]}, {LOSSES[loss]}: {effect[1]:+z.0f}".replace("\n", " ") for (kind, loss), effect in effects.items()),
 )
 
 # %% [markdown]
@@ -524,13 +524,15 @@ else:
     found = {key: float(value) for key, value in inference.estimate(matched, unit=1e4).items()}
     by_images = math.sqrt(max(found["example_part"] - found["residual_part"], 0.0))
     print(f"spread of the difference from seed to seed: {matched.mean(axis=1).std(ddof=1):.1f} errors")
-    print(f"standard error that no number of seeds removes, for these test images: {by_images:.1f} errors; a gap below about {2.8 * by_images:.0f} stays invisible")
+    print(f"standard error that no number of seeds removes: {by_images:.1f} errors (these test images);")
+    print(f"a gap below about {2.8 * by_images:.0f} stays invisible")
+    print("seeds to see a gap four times out of five:")
     ours = sum(runs[runs.arm == arm].errors.mean() for arm in ("plain_match", "ls10_match"))
     for gap, whose, theirs in ((17, "Müller 2019", 74 + 91), (12, "Wagner et al. 2025", 93 + 105)):
-        for words, share in ("with as many errors as here", 1.0), (f"with the {theirs // 2} errors of the paper", theirs / ours):
+        for words, share in ("as many errors as here", 1.0), (f"the paper's {theirs // 2} errors", theirs / ours):
             scaled = {key: value * (share if key == "variance" or key.endswith("_part") else 1.0) for key, value in found.items()}
             needed = inference.seeds_to_decide("greater", 0.0, {**scaled, "estimate": float(gap)}, len(seeds), matched.shape[1], 0.95)
-            print(f"seeds to see {gap} errors ({whose}) four times out of five, {words}: {needed or 'no number suffices, the 10,000 test images are too few'}")
+            print(f"{gap} ({whose}), {words}: {needed or 'none suffices, 10,000 test images are too few'}")
 
 # %% [markdown]
 # (2.8 standard errors: 1.96 for the interval, and 0.84 to be outside it four times out of five. The spread itself is estimated from these few seeds: take the counts as orders of magnitude.)
@@ -618,10 +620,11 @@ figure, axis = plt.subplots(figsize=(7, 3.4))
 for kind in SMOOTHING:
     missing = [1 - value for value in curves[kind]]
     axis.plot(grid, missing, color=SHADES[kind], linewidth=2)
-    axis.annotate(NAMES[kind], (grid[-1], missing[-1]), xytext=(6, -3), textcoords="offset points", color=SHADES[kind], fontweight="bold")
+    height = {"plain": -3, "ls10": 2, "ls20": -11}[kind]  # the last two curves end close together
+    axis.annotate(NAMES[kind], (grid[-1], missing[-1]), xytext=(6, height), textcoords="offset points", color=SHADES[kind], fontweight="bold")
 level = 1 - flatness(said["ls10"], 20)
 axis.plot([20, same], [level, level], color="0.3", linestyle=":", linewidth=2, marker="o", markersize=5)
-axis.set(xscale="log", yscale="log", xlabel="T", ylabel="how far the targets are from flat:\n1 − entropy / log K")
+axis.set(xscale="log", yscale="log", ylim=(missing[-1] / 4, 2), xlabel="T", ylabel="how far the targets are from flat:\n1 − entropy / log K")
 axis.set_xticks([1, 4, 20, 100], ["1", "4", "20", "100"])
 axis.minorticks_off()
 axis.set_title(f"Equally flat: T = 20 with ε = 0.1, T = {same:.0f} without (seed {first_seed})")

@@ -228,7 +228,8 @@ changes = {
     "one axis stretched": student_points * torch.cat([torch.tensor([4.0]), torch.ones(15)]),
     "on the unit sphere": F.normalize(student_points, dim=1),
 }
-print(f"{'':20s} {'distance loss':>14s} {'angle loss':>11s} {'squared error':>14s}   of the changed student against the unchanged one")
+print("the changed student against the unchanged one:")
+print(f"{'':20s} {'distance loss':>14s} {'angle loss':>11s} {'squared error':>14s}")
 for name, changed in changes.items():
     d, a = kd.losses.rkd_distance_loss(changed, student_points).item(), kd.losses.rkd_angle_loss(changed, student_points).item()
     square = f"{(changed - student_points).pow(2).mean().item():14.4f}" if changed.shape == student_points.shape else f"{'no such thing':>14s}"
@@ -415,7 +416,7 @@ kd.plots.show(
 )
 level = five.groupby("arm").misses.mean()
 worse = [name for arm, (name, _) in rows.items() if arm in five.arm.unique() and level[arm] > level["pixels"]]
-print(f"with more misses than raw pixels, by the means of the first {len(seeds)} seeds: {'; '.join(worse) or 'none'}")
+print(f"behind raw pixels (means of {len(seeds)} seeds): {'; '.join(worse) or 'none'}")
 
 # %% [markdown]
 # Right of the blue line is worse than *relations*. Everything is a difference within one seed, because some choices of unseen classes are much harder than others. Above the first grey line: no teacher. Below it: the same teacher, asked for something else. Then the controls, and at the bottom the teacher itself and raw pixels: an embedding
@@ -436,10 +437,11 @@ kd.judge("07-relations-beat-triplets", runs)
 # %%
 more = gaps("triplets", "relations")
 choices = np.array([more[k::5].mean() for k in range(min(5, len(more)))])  # seeds k and k + 5 leave out the same classes
-print("triplets - relations, means of the runs of one choice of classes:", ", ".join(f"{x:,.1f}" for x in choices))
+print("triplets - relations, means of the runs of one choice of classes:")
+print(", ".join(f"{x:,.1f}" for x in choices))
 if len(choices) > 1:
     half = stats.t.ppf(1 - 0.05 / 3 / 2, len(choices) - 1) * stats.sem(choices)  # 98.3 %, as on the card
-    print(f"{choices.mean():,.1f} misses, 98.3 % interval over {len(choices)} choices {choices.mean() - half:,.1f} to {choices.mean() + half:,.1f}; claimed: more than 150")
+    print(f"{choices.mean():,.1f}, 98.3 % interval over {len(choices)} choices {choices.mean() - half:,.1f} to {choices.mean() + half:,.1f}; claimed: more than 150")
 
 # %% tags=["slide", "slide-output"]
 kd.judge("07-teacher-is-needed", five)
@@ -478,7 +480,7 @@ kd.judge("07-beats-its-teacher", five)
 order = ["triplets", "labels", "regression", "squeezed", "relations", "on_sphere", "untrained", "shuffled"]
 few = five.groupby("arm")[["five_shot", "one_shot", "misses", "seen_misses"]].mean().loc[[*order, "teacher", "pixels"]]
 few.columns = ["5-shot %", "1-shot %", "misses, unseen", "misses, seen"]
-print(f"means over {len(seeds)} seeds, without their spread; misses per 10,000 queries; few-shot chance is 25 % for four classes")
+print(f"means over {len(seeds)} seeds, without their spread; misses per 10,000 queries;\nfew-shot chance is 25 % for four classes")
 print(few.round(1).to_string(na_rep="–"))
 kd.judge("07-few-shot", five)
 
@@ -492,7 +494,7 @@ other_widths = kd.sweep(student, seeds=few_seeds, arm=["triplets", "relations"],
 by_width = pd.concat([other_widths, students[students.arm.isin(["triplets", "relations"]) & students.seed.isin(few_seeds)]])
 dims = sorted(by_width.dimensions.unique())
 
-figure, axis = plt.subplots(figsize=(7, 3.5))
+figure, axis = plt.subplots(figsize=(7.6, 3.5))
 for arm, role in (("triplets", "hard"), ("relations", "soft")):
     table = by_width[by_width.arm == arm].pivot(index="seed", columns="dimensions", values="misses")[dims]
     for seed, row in table.iterrows():
@@ -503,7 +505,7 @@ for arm, role in (("triplets", "hard"), ("relations", "soft")):
 for arm, role in (("teacher", "teacher"), ("pixels", "control")):
     level = yardsticks[(yardsticks.arm == arm) & yardsticks.seed.isin(few_seeds)].misses.mean()
     axis.axhline(level, color=kd.plots.COLOURS[role], linewidth=1, linestyle="--")
-    axis.annotate({"teacher": "teacher, 128", "pixels": "raw pixels, 196"}[arm], (68, level), xytext=(0, 4), textcoords="offset points", fontsize=9, ha="center", color=kd.plots.COLOURS[role] if arm == "teacher" else "#75604f")
+    axis.annotate({"teacher": "teacher, 128", "pixels": "raw pixels, 196"}[arm], (1.01, level), xycoords=("axes fraction", "data"), fontsize=9, va="center", color=kd.plots.COLOURS[role] if arm == "teacher" else "#75604f")
 axis.set(xscale="log", xlabel="numbers in the student's embedding", ylabel="misses per 10,000 queries", xlim=(12.3, 190))
 axis.set_xticks(dims, [str(d) for d in dims])
 axis.minorticks_off()
@@ -815,7 +817,8 @@ if profile == "full":
     display(kd.judge("07-omniglot-recall", written[written.dimensions == 16]))
     display(kd.judge("07-omniglot-one-shot", written[written.dimensions == 16]))
 else:
-    print("Omniglot is part of the full profile. Two claims of the table at the beginning, those with omniglot in their name, are judged there alone.")
+    print("Omniglot is part of the full profile. Two claims of the table at the beginning,")
+    print("those that begin with “Full profile only”, are judged there alone.")
 
 # %% [markdown]
 # ## Takeaways

@@ -326,12 +326,13 @@ shades = {"student": kd.plots.COLOURS["soft"], "assistants": "#56b4e9", "big tea
 for row, arm in enumerate(shown):
     values = table.loc[arm].to_numpy()
     colour = kd.plots.COLOURS["hard" if arm == "labels" else "soft"]
-    left.scatter(values, np.full(len(values), row + 0.16), s=15, color=colour, alpha=0.5, linewidths=0)
-    left.errorbar(values.mean(), row - 0.08, xerr=kd.plots.half_width(values), fmt="o", markersize=6, capsize=4, color=colour)
-    left.annotate(f"{values.mean():.0f}", (values.mean(), row - 0.08), xytext=(0, 6), textcoords="offset points", ha="center",
-                  color=colour, fontweight="bold", fontsize=9, bbox=dict(facecolor="white", edgecolor="none", pad=0.5))  # fmt: skip
+    half = kd.plots.half_width(values)
+    left.scatter(values, np.full(len(values), row + 0.06), s=15, color=colour, alpha=0.5, linewidths=0)
+    left.errorbar(values.mean(), row - 0.2, xerr=half, fmt="o", markersize=6, capsize=4, color=colour)
+    left.annotate(f"{values.mean():.0f}", (values.mean() + half, row - 0.2), xytext=(6, -3), textcoords="offset points", color=colour, fontweight="bold", fontsize=9)
     if arm in published:
-        left.plot(mean["direct"] * published[arm] / published["direct"], row + 0.34, "D", color=kd.plots.COLOURS["published"], markersize=6)
+        left.plot(mean["direct"] * published[arm] / published["direct"], row + 0.28, "D", color=kd.plots.COLOURS["published"], markersize=6)
+    left.axhline(row + 0.5, color="0.9", linewidth=0.8, zorder=0)
     start = 0.0
     for role in ("student", "assistants", "big teacher"):
         right.barh(row, prices[arm][role], left=start, height=0.55, color=shades[role])
@@ -340,7 +341,8 @@ for row, arm in enumerate(shown):
     right.annotate(f"{start:.0f}" + (f" ({own:.0f})" if own < start else ""), (start, row), xytext=(4, -4), textcoords="offset points", fontsize=9)
 left.axvline(mean["direct"], color="0.75", linewidth=1, zorder=0)
 left.set_yticks(range(len(shown)), shown.values())
-left.set_ylim(len(shown) - 0.4, -0.7)
+left.set_ylim(len(shown) - 0.5, -0.6)
+left.margins(x=0.1)
 left.set_xlabel(f"errors among {len(test):,} test images")
 left.set_title("◆ Mirzadeh 2020, as ratios to direct", fontsize=9, color="#007a5a", loc="right")
 right.set(xlabel="trainings of the student\n(in brackets: without the big teacher)", xlim=(0, 1.3 * max(sum(price.values()) for price in prices.values())))
@@ -537,10 +539,11 @@ every = [
     for run in searches.to_dict("records")
     for k in range(rounds)
 ]
+print(f"test errors of {trials} trials; T and λ of the winner, and its mean when trained again")
 for one in every:
     T, weight = one["winner"]
-    print(f"search {one['name']}: {trials} trials, errors {one['trials'].min():.0f} to {one['trials'].max():.0f}, median {np.median(one['trials']):.0f}; "
-          f"winner T = {T:g}, λ = {weight:.2f}, trained again {one['again'].mean():.0f} on average")  # fmt: skip
+    print(f"search {one['name']}: {one['trials'].min():.0f} to {one['trials'].max():.0f}, median {np.median(one['trials']):.0f}; "
+          f"T = {T:g}, λ = {weight:.2f}, again {one['again'].mean():.0f}")  # fmt: skip
 
 # %% tags=["slide", "slide-output"]
 reported = pd.DataFrame(

@@ -139,7 +139,7 @@ for row, index in enumerate(shown.tolist()):
     axis.imshow(torch.cat([answers, answers.mean(dim=0, keepdim=True)]), cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axis.axhline(4.5, color="white", linewidth=4)
     axis.set_xticks(range(len(classes)), classes if row == 3 and len(classes[0]) == 1 else [""] * len(classes))
-    axis.set_yticks([0, 4, 5], ["member 1", "member 5", "their mean"], fontsize=9)
+    axis.set_yticks([0, 4, 5], ["member 0", "member 4", "their mean"], fontsize=9)
     axis.spines[:].set_visible(False)
     axis.tick_params(length=0)
 axes[3, 1].set_xlabel("class")
@@ -286,7 +286,8 @@ kd.judge("09-start-makes-differences", rows)
 asked_images = {"own images": slice(0, scale["known"]), "new images": slice(scale["known"], None)}
 right = [100 * (votes[:, group] == everything.labels[group]).double().mean() for group in (~new, new)]
 print(f"members right, on average: {right[0]:.1f} % of their own images, {right[1]:.1f} % of the new ones")
-print("the five's mean logits, softened: mean probability of the first choice, mean entropy of the answer")
+print("the five's mean logits, softened:")
+print("mean probability of the first choice, mean entropy of the answer")
 for name, where in asked_images.items():
     for T in (1.0, 4.0):
         p = F.softmax(all_logits[:, where].mean(dim=0) / T, dim=1)
@@ -423,8 +424,9 @@ kd.plots.show(
 )
 
 # %% tags=["slide", "slide-output"]
-print(f"a network from labels, as many steps as the students: {mean.single:.0f} errors; a member, fewer steps: {member_mean:.0f}")
-print("kept of the gain over a member:", ", ".join(f"{arm} {100 * (member_mean - mean[arm]) / (member_mean - mean.ensemble):.0f} %" for arm in kept))
+print(f"from labels, as many steps as the students: {mean.single:.0f} errors; a member, fewer: {member_mean:.0f}")
+print("kept of the gain over a member:")
+print(", ".join(f"{arm} {100 * (member_mean - mean[arm]) / (member_mean - mean.ensemble):.0f} %" for arm in kept))
 kd.judge("09-keeps-eighty-own", runs)
 
 # %% tags=["slide", "slide-output"]
@@ -464,7 +466,7 @@ kd.judge("09-either-mean", runs[runs.seed.isin(few_seeds)])
 #
 # ## A teacher that errs on purpose
 #
-# If doubt keeps a student from becoming too sure, it may not even have to be the teacher's. Sau and Balasubramanian (2016) disturb the logits of *one* teacher with random noise in every step and compare the result with an ensemble: many slightly different opinions for the price of one. Here each logit of member 0 (counted from 0: *member 1* of the first figure) is multiplied by $1 + \sigma\xi$ with $\xi$ drawn from a
+# If doubt keeps a student from becoming too sure, it may not even have to be the teacher's. Sau and Balasubramanian (2016) disturb the logits of *one* teacher with random noise in every step and compare the result with an ensemble: many slightly different opinions for the price of one. Here each logit of member 0 is multiplied by $1 + \sigma\xi$ with $\xi$ drawn from a
 # standard normal distribution. Students learn on the own images at $T = 4$, as those of the last section did, and *quiet* is the student of one from there. The control draws the noise once and keeps it, so that it can be learned by heart.
 
 # %%
@@ -630,7 +632,7 @@ kd.judge("09-born-again-goes-on", born)
 # %%
 twins = [errors_of(ensemble(s, **scale)[1][1:4].mean(dim=0)).item() for s in seeds]
 of_one_kind = {"three generations": np.mean([10_000 * (~c).mean() for c in dynasties.correct_all]), "their three twins from labels": np.mean(twins)}
-print("asked together:", ", ".join(f"{name} {errors:.0f} errors" for name, errors in of_one_kind.items()))
+print("errors, asked together:", ", ".join(f"{name} {errors:.0f}" for name, errors in of_one_kind.items()))
 
 # %% [markdown]
 # When do they stop helping? Look for the generation after which the blue means no longer fall, with their intervals, and at the second card, which asks whether generation 3 has gained more on its twin than generation 1. (A difference of twins can also grow because the orange ones get worse.) A family can be asked together, as
@@ -741,7 +743,7 @@ for s, covered in specialists[specialists.arm == "specialist"].set_index("seed")
 print("errors among 10,000 test images, seed by seed")
 print(consulted.pivot(index="arm", columns="seed", values="errors").loc[order].round(0).to_string())
 paid = 1 + specialists[specialists.arm == "specialist"].cost.mean()
-print(f"networks trained, in units of one member: generalist 1, with specialist {paid:.1f}, with a second member 2")
+print(f"cost, in members: generalist 1, with specialist {paid:.1f}, with a second member 2")
 kd.judge("09-specialist", consulted)
 
 # %% [markdown]
@@ -760,39 +762,42 @@ special_cost = specialists[specialists.arm == "specialist"].cost.mean()
 everyone = pd.concat([runs, pairs, born, listening, consulted, every_member.assign(arm="member")])
 table = everyone[everyone.seed.isin(few_seeds)].groupby(["seed", "arm"]).errors.mean().unstack()  # the same seeds for all
 recipes = [  # what, errors, units of training, networks asked for an answer, role, where the text goes
-    ("a member", table.member, 1, 1, "hard", (0, 8)),
-    ("labels, longer", table.single, 2.5, 1, "hard", (0, 8)),
-    ("five members", table.ensemble, 5, 5, "teacher", (8, -4)),
-    ("five → one, own", table.own, 5 + 2.5 + 5 * own_asked, 1, "soft", (0, 8)),
-    ("five → one, new", table.fresh, 5 + 2.5 + 5 * pool_asked, 1, "soft", (0, 8)),
-    ("their vote, new", table.votes, 5 + 2.5 + 5 * pool_asked, 1, "control", (0, -14)),
-    ("shuffled, new", table.fresh_shuffled, 5 + 2.5 + 5 * pool_asked, 1, "control", (0, -14)),
-    ("one → one, own", table.own_one, 1 + 2.5 + own_asked, 1, "soft", (8, 4)),
-    ("one → one, new", table.fresh_one, 1 + 2.5 + pool_asked, 1, "soft", (8, -1)),
-    ("noisy, own", table.noise50, 1 + 2.5 + own_asked, 1, "soft", (4, -14)),
-    ("mutual, one of two", (table.mutual_a + table.mutual_b) / 2, 3, 1, "soft", (-8, 3)),
-    ("mutual, both", table.mutual_both, 3, 2, "soft", (8, -7)),
-    ("two alone, both", table.alone_both, 3, 2, "hard", (-8, -1)),
-    ("born again", table.born1, 2 + own_asked, 1, "soft", (-8, -6)),
-    ("third generation", table.born3, 4 + 3 * own_asked, 1, "soft", (8, -6)),
-    ("listening teacher", table.teacher_heard, 3, 1, "soft", (-8, -8)),
-    ("with specialist", table.specialist, 1 + special_cost, 2, "soft", (-8, -3)),
-    ("with second member", table.second_member, 2, 2, "hard", (-8, -4)),
+    ("a member", table.member, 1, 1, "hard", (8, 0)),
+    ("labels, longer", table.single, 2.5, 1, "hard", (8, 0)),
+    ("five members", table.ensemble, 5, 5, "teacher", (8, 0)),
+    ("five → one, own", table.own, 5 + 2.5 + 5 * own_asked, 1, "soft", (-8, 0)),
+    ("five → one, new", table.fresh, 5 + 2.5 + 5 * pool_asked, 1, "soft", (-8, 3)),
+    ("their vote, new", table.votes, 5 + 2.5 + 5 * pool_asked, 1, "control", (-12, -18)),
+    ("shuffled, new", table.fresh_shuffled, 5 + 2.5 + 5 * pool_asked, 1, "control", (-8, -2)),
+    ("one → one, own", table.own_one, 1 + 2.5 + own_asked, 1, "soft", (10, 50)),
+    ("one → one, new", table.fresh_one, 1 + 2.5 + pool_asked, 1, "soft", (30, -18)),
+    ("noisy, own", table.noise50, 1 + 2.5 + own_asked, 1, "soft", (12, -52)),
+    ("mutual, one of two", (table.mutual_a + table.mutual_b) / 2, 3, 1, "soft", (-24, 46)),
+    ("mutual, both", table.mutual_both, 3, 2, "soft", (10, -58)),
+    ("two alone, both", table.alone_both, 3, 2, "hard", (-10, -50)),
+    ("born again", table.born1, 2 + own_asked, 1, "soft", (-8, 0)),
+    ("third generation", table.born3, 4 + 3 * own_asked, 1, "soft", (8, 0)),
+    ("listening teacher", table.teacher_heard, 3, 1, "soft", (-10, -34)),
+    ("with specialist", table.specialist, 1 + special_cost, 2, "soft", (-8, 0)),
+    ("with second member", table.second_member, 2, 2, "hard", (-8, 0)),
 ]
-apart = {"mutual, one of two": -0.07, "two alone, both": -0.07, "listening teacher": 0.07, "mutual, both": 0.07}  # drawn apart, they cost the same
-figure, axis = plt.subplots(figsize=(8, 5.4))
+apart = {"mutual, one of two": 1.05, "listening teacher": 0.95, "two alone, both": 0.95, "mutual, both": 1.05, "noisy, own": 0.97, "one → one, new": 1.02}  # drawn apart
+figure, axis = plt.subplots(figsize=(8, 6.2))
 for text, errors, cost, networks, role, offset in recipes:
     colour = kd.plots.COLOURS[role]
-    cost += apart.get(text, 0)
+    cost *= apart.get(text, 1)
     axis.plot([cost] * len(errors), errors, "o", markersize=3, color=colour, alpha=0.45, markeredgewidth=0, zorder=1)
     filling = colour if networks == 1 else "white"
     axis.plot(cost, errors.mean(), "o", markersize=7, color=colour, markerfacecolor=filling, markeredgewidth=1.5)
-    side = "left" if offset[0] > 0 else "right" if offset[0] < 0 else "center"
-    axis.annotate(text, (cost, errors.mean()), xytext=offset, textcoords="offset points", ha=side, fontsize=9, color=colour)
+    thread = dict(arrowstyle="-", color=colour, linewidth=0.7, shrinkA=0, shrinkB=4) if max(map(abs, offset)) > 8 else None
+    axis.annotate(text, (cost, errors.mean()), xytext=offset, textcoords="offset points", ha="left" if offset[0] > 0 else "right", va="center",
+                  color="#75604f" if role == "control" else colour, arrowprops=thread)  # fmt: skip
 found = {text: errors.mean() for text, errors, *_ in recipes}
 low, high = min(errors.min() for _, errors, *_ in recipes), max(errors.max() for _, errors, *_ in recipes)
-axis.set(xlabel="cost of training, in members", ylabel="errors among 10,000 test images")
-axis.set(xlim=(0, 9.6), ylim=(low - 0.08 * (high - low), high + 0.06 * (high - low)))
+axis.set(xscale="log", xlabel="cost of training, in members", ylabel="errors among 10,000 test images")
+axis.set_xticks([1, 2, 3, 4, 5, 8], ["1", "2", "3", "4", "5", "8"])
+axis.minorticks_off()
+axis.set(xlim=(0.88, 9.6), ylim=(low - 0.08 * (high - low), high + 0.06 * (high - low)))
 axis.text(0.99, 0.99, f"● one network answers   ○ several do\nmeans and runs of {len(few_seeds)} seeds", transform=axis.transAxes, ha="right", va="top")
 axis.set_title(
     f"A member {found['a member']:.0f} errors, five of them {found['five members']:.0f};\none network in their place {found['five → one, new']:.0f} "
@@ -802,7 +807,7 @@ kd.plots.show(
     figure,
     "Errors against the cost of training, counted in trainings of one member, for all recipes of the lesson: means with their runs as small dots. Filled: "
     "one network answers; open: several are needed for each answer. Orange: labels alone; blue: with teachers, peers or specialists; grey-brown: the bare "
-    "vote and shuffled answers; dark: the five members. The vertical axis does not start at zero, and some recipes of one cost stand a little apart. Lower "
+    "vote and shuffled answers; dark: the five members. The horizontal axis is logarithmic, the vertical one does not start at zero, and some recipes of one cost stand a little apart. Lower "
     "and further left is better. " + "; ".join(f"{r[0]} {found[r[0]]:.0f} errors at {r[2]:.1f}" for r in recipes),
 )
 
@@ -819,11 +824,12 @@ loud = asked.clone()
 loud[0] *= 10
 quiet_again = loud / loud.std(dim=(1, 2), keepdim=True) * asked.std(dim=(1, 2)).mean()
 first = asked[0].argmax(dim=1)
-print(f"member 0 alone: {errors_of(asked[0]).item():.0f} errors")
+print(f"member 0 alone: {errors_of(asked[0]).item():.0f} errors; below, errors (and answers that are member 0's)")
+print(f"{'':30s} {'mean of logits':>15s} {'of probabilities':>18s}")
 for name, members in (("five members", asked), ("member 0 is loud", loud), ("each divided by its own spread", quiet_again)):
     means = {of: kd.ensembles.average(members, of) for of in ("logits", "probabilities")}
-    said = [f"mean of {of} {errors_of(z).item():4.0f} errors, {100 * (z.argmax(dim=1) == first).double().mean():.1f} % as member 0" for of, z in means.items()]
-    print(f"{name:31s}", " · ".join(said))
+    said = [f"{errors_of(z).item():.0f} ({100 * (z.argmax(dim=1) == first).double().mean():.1f} %)" for z in means.values()]
+    print(f"{name:30s} {said[0]:>15s} {said[1]:>18s}")
 
 # %% [markdown]
 # Compare *member 0 is loud* with *five members*, in both columns. Probabilities stop at 1, so shouting helps them less than logits, but a loud member is also a member that is always sure. Before you average, print the spread of each member's logits; if they differ, divide, or find for each a temperature on validation images ([lesson 03](03_temperature.ipynb)).
