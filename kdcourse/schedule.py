@@ -15,17 +15,25 @@ from kdcourse import lesson, notebooks
 
 START_UP = 15  # the first day: everybody opens lesson 00 and sees one cell run
 GREETING = 5  # every further day
-VOTE = 4  # before a lesson's experiment: read the claims aloud, vote on each verdict, write the counts down
-DISCUSSION = 6  # after its verdicts: what they say, what they do not say
+VOTE = 3  # before a lesson's experiment: read the claims aloud, vote on each verdict, write the counts down
+VERDICTS = 3  # after the runs: the figure, each card beside the counts of its vote
+DISCUSSION = 5  # at the end of a lesson: the questions of its instructor notes
 BREAK, LUNCH = 15, 60
 LONGEST_SITTING = 100  # minutes without a break, at most
+SHORTEST_SITTING = 30  # minutes before a break, unless what comes next is too long
 LONG_DAY = 300  # a day of more than this many minutes has a lunch break
 CLOSING = 10  # the end of every day
 BUFFER = 5  # per cent of a day's teaching, kept free at the least
+ONE_BREAK = 10  # what a break costs where it is weighed against others: as much as twenty minutes of a break that is too long
 UNMEASURED = 180  # seconds assumed for a lesson without a record: the course's limit for a lesson's runs
 PROJECT = 60  # minutes of a wrap-up project, at the least; it takes what its day leaves
 
 FRONT_MATTER = re.compile(r"---\nminutes: \{talk: (\d+), exercises: \[(\d*(?:, *\d+)*)\]\}\n---\n")
+
+MEANWHILE = (
+    "While a lesson runs its notebook does nothing else: let everybody tell a neighbour why they voted as they did, and where it takes longer than the minutes here, read the "
+    "exercises and begin the first on paper. Started when the talk begins, the runs are over sooner; the figure is looked at after the vote all the same."
+)
 
 _FIRST = {
     "00": "what can go wrong, and how a claim is read: everything later needs it",
@@ -33,8 +41,8 @@ _FIRST = {
     "03": "the one setting everybody has to choose",
 }
 _DISPUTES = {
-    "05": "a dispute between papers, and how seeds and definitions settle it",
-    "06": "what else of a teacher can be matched, and when it pays",
+    "05": "a dispute between papers that write one T and mean different losses",
+    "06": "what else of a teacher can be matched than its answers",
     "09": "many teachers into one network, which is where distillation began",
 }
 # Which lessons, and why; the times follow. A day is (hours, lessons), "project" for the wrap-up project.
@@ -55,7 +63,7 @@ PATHS = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a day: minutes after midnight, how many minutes, what for. kind: talk, exercise, vote, run, discussion, break, lunch, …"""
+    """One line of a day: minutes after midnight, how many minutes, what for. kind: talk, vote, run, verdicts, exercise, discussion, break, lunch, …"""
 
     start: int
     minutes: int
@@ -98,17 +106,21 @@ def measured(number: str, root=None) -> float | None:
 
 
 def _lesson_rows(source, prefetched: bool, slower: float, root) -> list[tuple]:
-    """(minutes, what, kind, lesson) of a lesson, in order. The runs are a row of their own: nothing is counted twice, nothing overlaps."""
+    """(minutes, what, kind, lesson) of a lesson, in the order of its notebook and its slides: nobody votes before the talk, or works before the verdicts.
+
+    The runs are a row of their own: nothing is counted twice, nothing overlaps.
+    """
     number = source.number
     talk, exercises = declared(number, root)
     rows = [
-        (VOTE, f"{number} · claims and vote", "vote"),
         (talk, f"{number} · {source.title}", "talk"),
+        (VOTE, f"{number} · claims and vote", "vote"),
     ]
     if not prefetched:
         rows.append((math.ceil(slower * (measured(number, root) or UNMEASURED) / 60), f"{number} · the runs", "run"))
+    rows.append((VERDICTS, f"{number} · figure and verdicts", "verdicts"))
     rows += [(minutes, f"{number} · exercise {k}", "exercise") for k, minutes in enumerate(exercises, 1)]
-    rows.append((DISCUSSION, f"{number} · verdicts and discussion", "discussion"))
+    rows.append((DISCUSSION, f"{number} · discussion", "discussion"))
     return [(*row, number) for row in rows if row[0]]
 
 
@@ -120,23 +132,44 @@ def _day(work: list[tuple], start: int, length: int | None, opening: tuple) -> l
 
     Raises ValueError that says by how many minutes the work does not fit.
     """
-    rows = [(*opening, "opening", ""), *work]
-    buffer = max(5, math.ceil(BUFFER * sum(row[0] for row in rows) / 100))
-    rows += [(buffer, "buffer: questions, whatever took longer", "buffer", ""), (CLOSING, "closing", "closing", "")]
-    needs_lunch = (length or sum(row[0] for row in rows) + BREAK) > LONG_DAY
-    shortest = _with_breaks(rows, start, needs_lunch)
+    taught = [(*opening, "opening", ""), *work]
+    rows = _filled(taught, 0)
+    lunch = (length or sum(row[0] for row in rows) + BREAK) > LONG_DAY
     if length is None:
-        return shortest
-    needed = shortest[-1].end - start
-    if needed > length:
+        return _with_breaks(rows, start, lunch)[1]
+    shortest = _with_breaks(rows, start, lunch, hurry=True)[1]
+    if (needed := shortest[-1].end - start) > length:
         raise ValueError(f"the day needs {needed} minutes, {needed - length} more than its {length}")
-    # What is left goes to the project, else to the buffer; where that would ask for another break, the rest makes a break longer.
-    kind = "project" if any(row[2] == "project" for row in rows) else "buffer"
-    for extra in range(length - needed, -1, -1):
-        day = _with_breaks(_stretched(rows, kind, extra), start, needs_lunch)
-        if (rest := start + length - day[-1].end) >= 0:
-            return _rested(day, rest)
-    raise AssertionError("it fitted without anything added")
+    return _best_filled(taught, shortest, length, lunch)
+
+
+def _best_filled(taught: list[tuple], shortest: list[Row], length: int, lunch: bool) -> list[Row]:
+    """The day at its full length: what the shortest leaves goes to project or buffer, to breaks in good places, and to longer breaks."""
+    start = shortest[0].start
+    spare = start + length - shortest[-1].end
+    least = ONE_BREAK * sum(row.kind == "break" for row in shortest)
+    best = math.inf, 0, []
+    for extra in range(spare, -1, -1):
+        if least + (spare - extra) / 2 > best[0]:  # less and less for the project: it cannot become better
+            break
+        for hurry in (False, True):
+            cost, day = _with_breaks(_filled(taught, extra), start, lunch, hurry)
+            if (rest := start + length - day[-1].end) >= 0:
+                best = min(best, (cost + rest / 2, rest, day), key=lambda found: found[0])
+                break
+    return _rested(best[2], best[1])
+
+
+def _filled(taught: list[tuple], extra: int) -> list[tuple]:
+    """What is taught, its buffer and the closing, with `extra` minutes more for the project or, where there is none, for the buffer.
+
+    The buffer is reckoned after the project has grown: it is BUFFER per cent of all that is taught, or more.
+    """
+    project = any(row[2] == "project" for row in taught)
+    taught = _stretched(taught, "project", extra)
+    buffer = max(5, math.ceil(BUFFER * sum(row[0] for row in taught) / 100))
+    free = _stretched([(buffer, "buffer: questions, whatever took longer", "buffer", "")], "buffer", 0 if project else extra)
+    return [*taught, *free, (CLOSING, "closing", "closing", "")]
 
 
 def _stretched(rows: list[tuple], kind: str, extra: int) -> list[tuple]:
@@ -164,10 +197,17 @@ def _rested(day: list[Row], minutes: int) -> list[Row]:
     return [*day[:at], longer, *later]
 
 
-def _with_breaks(rows: list[tuple], start: int, lunch: bool) -> list[Row]:
-    """Rows one after another with the cheapest breaks between: few, rather between lessons than within, lunch near half past twelve.
+def _cut(before: tuple, after: tuple) -> int:
+    """What a break between two rows costs: nothing between lessons, little where a lesson has its joints, much within a block."""
+    if not after[3] or after[3] != before[3]:
+        return 6 if after[2] in ("buffer", "closing") else 0
+    return {("verdicts", "exercise"): 4, ("talk", "vote"): 15, ("project", "project"): 2}.get((before[2], after[2]), 40)
 
-    Nobody sits longer than LONGEST_SITTING; ValueError where one row alone is longer than that.
+
+def _with_breaks(rows: list[tuple], start: int, lunch: bool, hurry: bool = False) -> tuple[float, list[Row]]:
+    """(cost, rows one after another with the cheapest breaks between): rather between lessons than within, few, lunch near half past twelve.
+
+    hurry: as few as can be, wherever they fall. Nobody sits longer than LONGEST_SITTING; ValueError where one row alone is longer than that.
     """
     for minutes, what, *_ in rows:
         if minutes > LONGEST_SITTING:
@@ -177,27 +217,34 @@ def _with_breaks(rows: list[tuple], start: int, lunch: bool) -> list[Row]:
     noon = noon if start + 60 <= noon <= start + total else start + total // 2
 
     @functools.cache
-    def best(position: int, clock: int, sitting: int, eaten: bool) -> tuple[float, tuple]:
-        """(cost, what to take before each row from here on) when row `position` could begin at `clock`."""
+    def best(position: int, clock: int, sitting: int, eaten: bool) -> tuple[int, float, tuple]:
+        """(breaks that count in a hurry, cost, what to take before each row from here on) when row `position` could begin at `clock`."""
         if position == len(rows):
-            return (0.0 if eaten else math.inf), ()
-        minutes, _, kind, number = rows[position]
+            return (0, 0.0, ()) if eaten else (math.inf, math.inf, ())
+        minutes = rows[position][0]
         choices = []
+
+        def take(rest: str, pause: int, cost: float, sat: int) -> None:
+            number, later, plan = best(position + 1, clock + pause + minutes, sat + minutes, eaten or rest == "lunch")
+            choices.append((number + (hurry and rest == "break"), later + cost, (rest, *plan)))
+
         if sitting + minutes <= LONGEST_SITTING:
-            cost, plan = best(position + 1, clock + minutes, sitting + minutes, eaten)
-            choices.append((cost, ("", *plan)))
-        if sitting:
-            inside = (6 if rows[position - 1][2] != "vote" else 20) if number and number == rows[position - 1][3] else 0
-            cost = inside + (6 if sitting < 40 else 0) + (6 if kind in ("buffer", "closing") else 0)
-            later = best(position + 1, clock + BREAK + minutes, minutes, eaten)
-            choices.append((later[0] + cost + 10, ("break", *later[1])))
+            take("", 0, 0, sitting)
+        if sitting >= SHORTEST_SITTING or sitting + minutes > LONGEST_SITTING:
+            cut = _cut(rows[position - 1], rows[position])
+            take("break", BREAK, ONE_BREAK + cut + (6 if sitting < 40 else 0), 0)
             if not eaten:
-                later = best(position + 1, clock + LUNCH + minutes, minutes, True)
-                choices.append((later[0] + inside + abs(clock - noon) / 4, ("lunch", *later[1])))
+                take("lunch", LUNCH, cut + abs(clock - noon) / 4, 0)
         return min(choices)
 
+    _, cost, plan = best(0, start, 0, not lunch)
+    return cost, _placed(rows, plan, start)
+
+
+def _placed(rows: list[tuple], plan: tuple, start: int) -> list[Row]:
+    """The rows at their times, with the breaks that the plan has before each."""
     placed, clock = [], start
-    for (minutes, what, kind, number), rest in zip(rows, best(0, start, 0, not lunch)[1]):
+    for (minutes, what, kind, number), rest in zip(rows, plan):
         if rest:
             name = "long break" if rest == "lunch" and not 11 * 60 <= clock <= 14 * 60 + 30 else rest
             placed.append(Row(clock, LUNCH if rest == "lunch" else BREAK, name, rest))
@@ -299,7 +346,7 @@ def _notes(days, lessons, prefetched: bool, slower: float, root) -> list[str]:
     taken = (
         f"The runs count nothing here: `kdcourse prefetch` made them the evening before. Without it learners wait: {basis}."
         if prefetched
-        else f"The runs are {basis}. Nobody talks meanwhile here; after `kdcourse prefetch` the evening before, finished runs are only recalled, and most of these minutes are yours."
+        else f"The runs are {basis}. After `kdcourse prefetch` the evening before, finished runs are only recalled, and most of these minutes are yours."
     )
     if assumed := [n for n in numbers if measured(n, root) is None]:
         taken += f" Not recorded, so {UNMEASURED // 60} minutes assumed: {', '.join(assumed)}."
@@ -307,8 +354,10 @@ def _notes(days, lessons, prefetched: bool, slower: float, root) -> list[str]:
         f"In minutes: {sums} = {sum(totals.values())}.",
         "Talk and exercises are the minutes declared in the instructor notes of each lesson.",
         taken,
-        f"Set by hand: start-up {START_UP}, or {GREETING} on further days; {VOTE} for the vote and {DISCUSSION} for the discussion of each lesson; breaks of {BREAK}, at least "
-        f"one in {LONGEST_SITTING}; {LUNCH} for lunch on days of more than {LONG_DAY // 60} hours; {CLOSING} to close; a buffer of {BUFFER} % or more, which takes what is left.",
+        *([] if prefetched else [MEANWHILE]),
+        f"Set by hand: start-up {START_UP}, or {GREETING} on further days; for each lesson {VOTE} for the vote, {VERDICTS} for the verdicts and {DISCUSSION} for the discussion; "
+        f"breaks of {BREAK}, at least one in {LONGEST_SITTING}; {LUNCH} for lunch on days of more than {LONG_DAY // 60} hours; {CLOSING} to close. The buffer is {BUFFER} % or more of what is "
+        f"taught on its day; it{' (on its day the project)' if 'project' in lessons else ''} takes what is left, and a break does where nobody could sit longer.",
         *_missing_prerequisites(lessons, sources),
     ]
 

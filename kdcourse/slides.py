@@ -5,15 +5,16 @@ Tags of a cell in `notebooks/src/NN_slug.py` (editing them executes nothing):
 - `slide`: the cell starts a slide. Of a Markdown cell it shows the heading, the first paragraph, lists, tables and display formulas; longer prose goes
   to the speaker's notes. Of a code cell it shows the code.
 - `slide:NAME`: the same, with words of its own from `docs/slides/NN.md` (below) in place of the cell's prose.
-- `slide-output`: of a code cell, its stored figures, cards and tables without the code (what it printed only where there is nothing else). Together with
-  `slide` it starts a slide; alone it joins the open one. Each claim card gets a slide of its own.
+- `slide-output`: of a code cell, its stored figures, cards and tables without the code (what it printed only where there is nothing else; otherwise the
+  notes have that). Together with `slide` it starts a slide; alone it joins the open one. Each claim card gets a slide of its own; what the next cells print, up
+  to the next text, qualifies the card and joins its notes.
 - `slide-code`, `slide-notes`: the cell's code joins the open slide; its text joins the notes.
 - `slide-vote`: the room votes on the verdicts before this slide (otherwise before the main figure or the first card, whichever comes first).
 
 The title, the vote, the exercises, the discussion and the takeaways need no tag. `docs/slides/NN.md` holds the words: a section `## Title {#NAME}` with short
 text, and after a line `Notes:` what only the speaker sees. NAME is that of a tag, the id of a claim (the title of its card), or one of `title`, `vote`, `exercises`,
-`discussion`, `takeaways`. Lines such as `{formula 2}` and `{table}` place a part of the cell and leave out the others. Two sections of one name make two slides
-of one cell. A measured number stands on no slide but in a stored output.
+`discussion`, `takeaways`. Lines such as `{formula 2}` and `{table}` place a part of the cell and leave out the others; `{printed}` shows what
+would otherwise be printed in the notes. Two sections of one name make two slides of one cell. A measured number stands on no slide but in a stored output.
 
 Keys in a deck: arrows or space, `S` the speaker's view with the notes, `O` overview, `D` dark or light, `F` full screen, `?` all of them. For paper or PDF add `?print-pdf` to the
 address and print; `?print-pdf&showNotes=separate-page` prints the notes as well.
@@ -34,19 +35,20 @@ from kdcourse import lesson, notebooks, slides_page
 PARTS = ("title", "vote", "exercises", "discussion", "takeaways")  # slides that every deck has
 LONGEST = 24  # lines of code or print on one slide
 SECTION = re.compile(r"^## (.+?) \{#([\w:.-]+)\}\s*$", re.MULTILINE)
-PLACE = re.compile(r"^\{(formula|table|list)(?: (\d+))?\}$", re.MULTILINE)
+PLACE = re.compile(r"^\{(formula|table|list|printed)(?: (\d+))?\}$", re.MULTILINE)
 CARD = re.compile(r'<section aria-label="Verdict on claim ([\w-]+)"')
 
 
 @dataclass
 class Slide:
-    """One slide: a title, HTML beside or above its media, the media (HTML), and the speaker's notes (HTML)."""
+    """One slide: a title, HTML beside or above its media, the media (HTML), the speaker's notes (HTML), and the lines that its cells printed."""
 
     name: str
     title: str
     text: list = field(default_factory=list)
     media: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+    printed: list = field(default_factory=list)
     layout: str = "plain"
 
     @property
@@ -111,15 +113,16 @@ def slides(source: notebooks.Source, root=None) -> list[Slide]:
     """The slides of a lesson, from its source's cells and tags, the outputs of its stored notebook, its words and its instructor's notes."""
     root = Path(root or lesson.ROOT)
     words, guide = _words(root / "docs" / "slides" / f"{source.number}.md"), _guide(root / "docs" / "instructor" / f"{source.number}.md")
-    outputs, made, vote = _stored_outputs(source, root), [], None
+    outputs, made, vote, after_card = _stored_outputs(source, root), [], None, False
     for cell in source.cells:
         tags = notebooks.tags(cell)
         starts = [tag for tag in tags if tag == "slide" or tag.startswith("slide:")]
-        before = len(made)
+        before, judges = len(made), bool(_claims(cell, outputs))
+        after_card = judges if starts else after_card and cell.cell_type == "code" and not judges  # nothing but code since a card's slide began
         if starts:
             made += _opened(cell, starts[0].removeprefix("slide").removeprefix(":"), tags, outputs, words)
         elif made:
-            _join(made[-1], cell, tags, outputs)
+            _join(made[-1], cell, tags, outputs, after_card)
         if vote is None and ("slide-vote" in tags or (len(made) > before and ("main-figure" in tags or made[-1].name in _claims(cell, outputs)))):
             vote = before
     asked = [_vote(source, outputs)]
@@ -179,16 +182,19 @@ def _opened(cell, name: str, tags, outputs, words) -> list[Slide]:
     if cell.cell_type == "markdown":
         sections = words.pop(name, None) if name else None
         return [_own(cell, name, section) for section in sections] if sections else [_by_rule(cell, name)]
-    shown = _media(outputs.get(cell.source, [])) if "slide-output" in tags else []
+    found = outputs.get(cell.source, []) if "slide-output" in tags else []
+    shown = _media(found)
     cards = [_card(claim, markup) for claim, markup in ((CARD.search(part), part) for part in shown) if claim]
     rest = [part for part in shown if not CARD.search(part)] if "slide-output" in tags else [_code(cell.source)]
-    if cards and all(part.startswith("<pre") for part in rest):
-        return cards
-    return [Slide(name, "", media=rest, layout=_layout(rest)), *cards]
+    made = cards if cards and not rest else [Slide(name, "", media=rest, layout=_layout(rest)), *cards]
+    made[0].printed = _printed(found)
+    return made
 
 
-def _join(slide: Slide, cell, tags, outputs) -> None:
-    """Add a cell to the slide that is open, as its tags say; a cell without such a tag adds nothing."""
+def _join(slide: Slide, cell, tags, outputs, after_card: bool) -> None:
+    """Add a cell to the slide that is open, as its tags say; without such a tag it adds only what it prints right after a card."""
+    if cell.cell_type == "code" and (after_card or "slide-output" in tags):
+        slide.printed += _printed(outputs.get(cell.source, []))
     if "slide-code" in tags:
         slide.media.append(_code(cell.source))
     if "slide-output" in tags and cell.cell_type == "code":
@@ -211,7 +217,7 @@ def _own(cell, name: str, section: tuple) -> Slide:
     """A Markdown cell under words of its own: they come first, then its formulas and tables (or those that the words place), its prose as notes."""
     title, text, notes = section
     parts = blocks(cell.source)
-    by_kind = {kind: [block for other, block in parts if other == kind] for kind in ("formula", "table", "list")}
+    by_kind = {kind: [block for other, block in parts if other == kind] for kind in ("formula", "table", "list", "printed")}
 
     def placed(match):
         number = int(match[2] or 1)
@@ -227,13 +233,30 @@ def _own(cell, name: str, section: tuple) -> Slide:
 
 def _with_words(slide: Slide, words) -> Slide:
     """Give a slide that has none its title and text from the words."""
-    if sections := words.get(slide.name):
-        slide.title, text, notes = sections.pop(0)
-        slide.text = [markdown(text)] if text and slide.name in PARTS else [*([markdown(text)] if text else []), *slide.text]
-        slide.notes = [*([markdown(notes)] if notes else []), *slide.notes]
+    sections = words.get(slide.name)
+    title, text, notes = sections.pop(0) if sections else ("", "", "")
+    slide.title = title or slide.title
+    if text := _with_printed(slide, text):
+        slide.text = [markdown(text)] if slide.name in PARTS else [markdown(text), *slide.text]
+    slide.notes = [*([markdown(notes)] if notes else []), *slide.notes]
     if not slide.title:
         raise ValueError(f"a slide has no title; write ## Title {{#{slide.name or 'NAME'}}} into the lesson's docs/slides and slide:{slide.name or 'NAME'} into its tags")
     return slide
+
+
+def _with_printed(slide: Slide, text: str) -> str:
+    """What cells printed beside figures and cards joins the notes or, where the words have a line `{printed}`, the slide; the words without that line."""
+    shown = "".join(slide.media)
+    silent = [line for line in slide.printed if html.escape(line) not in shown]
+    slide.printed = []
+    if "{printed}" not in text.splitlines():
+        slide.notes += [_pre(silent).replace("<pre>", '<pre style="white-space: pre-wrap">')] if silent else []
+        return text
+    if not silent:
+        raise ValueError(f"the slide {slide.title!r} asks for {{printed}}; its cells printed nothing, or it is there already")
+    slide.media.append(_pre(silent))
+    slide.layout = _layout(slide.media)
+    return text.replace("{printed}", "").strip()
 
 
 # ---- what a cell shows ----------------------------------------------------------------------------------------------
@@ -263,7 +286,7 @@ def _code(text: str) -> str:
 
 def _media(outputs) -> list[str]:
     """What an output shows on a slide: figures, cards and tables; printed text where there is nothing else."""
-    shown, printed = [], []
+    shown = []
     for output in outputs:
         data = output.get("data", {})
         if "image/png" in data:
@@ -273,9 +296,17 @@ def _media(outputs) -> list[str]:
             shown.append(markdown(data["text/markdown"]))
         elif "text/html" in data and "<details" not in data["text/html"]:
             shown.append(data["text/html"])
-        elif output.output_type == "stream" and output.name == "stdout":
-            printed.append(f"<pre>{html.escape(output.text.rstrip())}</pre>")
-    return shown or printed
+    printed = _printed(outputs)
+    return shown or ([_pre(printed)] if printed else [])
+
+
+def _printed(outputs) -> list[str]:
+    """The lines that a cell printed."""
+    return [line for output in outputs if output.output_type == "stream" and output.name == "stdout" for line in output.text.rstrip().splitlines()]
+
+
+def _pre(lines: list[str]) -> str:
+    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
 def _layout(media: list[str]) -> str:
@@ -306,7 +337,7 @@ def _card(found, markup: str) -> Slide:
 
 def _title(source, guide: dict) -> Slide:
     parts = blocks(source.cells[0].source)
-    prose = [text for kind, text in parts if kind == "prose"]
+    prose = [re.sub(r"^(\d+ minutes) ·", r"On your own: \1 ·", text) for kind, text in parts if kind == "prose"]  # a room takes longer
     notes = [f"### {name}\n\n{guide[name]}" for name in ("Aim", "Timing", "Show first", "Short of time", "As live coding") if name in guide]
     return Slide("title", f"{source.number} · {source.title}", [markdown(text) for text in prose[:2]], notes=list(map(markdown, notes + prose[2:])), layout="title")
 
@@ -318,7 +349,7 @@ def _vote(source, outputs) -> Slide | None:
     if len(rows) < 3:
         return None
     ask = "Written down before the runs. Hands up for each: **reproduced**, **smaller**, **refuted** or **inconclusive**?"
-    return Slide("vote", "Vote before you look", [markdown(ask), markdown("\n".join(rows).replace("*", "\\*"))], notes=[markdown("Write the counts on the board and leave them there until the cards.")])
+    return Slide("vote", "Vote before you look", [markdown(ask), markdown(re.sub(r"(?<!\\)\*", r"\*", "\n".join(rows)))], notes=[markdown("Write the counts on the board and leave them there until the cards.")])
 
 
 def _section(source, heading: str) -> list[tuple[str, str]]:
@@ -329,35 +360,32 @@ def _section(source, heading: str) -> list[tuple[str, str]]:
 
 
 def _exercises(source, guide: dict) -> Slide | None:
-    """Title, minutes and the first sentences of each exercise; whole prompts, and where people get stuck, in the notes."""
-    entries, notes = [], []
-    for kind, text in _section(source, "Exercises"):
-        if kind == "heading":
-            entries.append([text, ""])
-        elif kind == "prose" and entries and not entries[-1][1]:
-            entries[-1][1] = " ".join(text.split())
-        if entries:
-            notes.append(f"#### {text}" if kind == "heading" else text)
-    entries = [entry for entry in entries if re.match(r"\d+ · ", entry[0])]
+    """Title, minutes and prompt of each exercise; prompts in full, and where people get stuck, in the notes."""
     minutes = dict(zip(range(1, 10), guide["minutes"]))
     items = []
-    for number, (title, prompt) in enumerate(entries, 1):
+    for number, (title, prompt) in enumerate(_prompts(source), 1):
         time = f" ({minutes[number]} min)" if number in minutes else ""
-        items.append(f"**{title}**{time}<br>{_opening(prompt, 55)}")
+        items.append(f"**{title}**{time}<br>{prompt}")
+    notes = [f"#### {text}" if kind == "heading" else text for kind, text in _section(source, "Exercises")]
     if "Where people get stuck" in guide:
         notes = ["### Where people get stuck", guide["Where people get stuck"], "### The prompts in full", *notes]
     body = "".join(f"<li>{markdown(item)}</li>" for item in items)
     return Slide("exercises", "Exercises", [f'<ul class="exercises">{body}</ul>'], notes=list(map(markdown, notes))) if items else None
 
 
-def _opening(text: str, words: int) -> str:
-    """The first sentences of a paragraph, at most so many words (or the first sentence, however long)."""
-    kept = ""
-    for sentence in re.split(r"(?<=[.?!]) (?=[A-Z`$*])", text):
-        if kept and len(f"{kept} {sentence}".split()) > words:
-            break
-        kept = f"{kept} {sentence}".strip()
-    return kept
+def _prompts(source) -> list[tuple[str, str]]:
+    """(title, prompt) of each exercise, from the cell with its title; what the lesson says after the answer is not part of it.
+
+    A paragraph broken into lines by hand, such as a list of quotations, is too long for a slide: the room reads it in the lesson.
+    """
+    found = []
+    for cell in (cell for cell in source.cells if cell.cell_type == "markdown"):
+        pieces = re.split(r"^### (\d+ · .+)$", cell.source, flags=re.MULTILINE)
+        for title, body in zip(pieces[1::2], pieces[2::2]):
+            prose = [text for kind, text in blocks(re.split(r"^##? ", body, flags=re.MULTILINE)[0]) if kind == "prose"]
+            prose = ["(The list is in the lesson.)" if re.search(r"\\$", text, re.MULTILINE) else " ".join(text.split()) for text in prose]
+            found.append((title.strip(), " ".join(prose)))
+    return found
 
 
 def _discussion(guide: dict) -> Slide | None:

@@ -72,6 +72,7 @@ body, .reveal-viewport { background: var(--paper); color: var(--ink) }
 .beside .text { flex: 0 0 32% }
 .media { flex: 1; min-height: 0; min-width: 0; display: flex; flex-direction: column; gap: 12px; justify-content: center }
 .stacked .media:has(img) { min-height: 400px } .stacked .media:not(:has(img)) { flex: 0 1 auto }
+.frame:has(img):not(:has(.text)) { padding-top: 14px; padding-bottom: 30px; gap: 6px } .frame:has(img):not(:has(.text)) h2 { font-size: 32px } /* the figure has the slide */
 .media img { flex: 1; min-height: 0; width: 100%; object-fit: contain; background: #fff }
 h1, h2 { font-weight: 600; line-height: 1.15; margin: 0; color: var(--accent) }
 h2 { font-size: 40px } h1 { font-size: 60px }

@@ -75,7 +75,25 @@ def test_a_path_adds_up_from_the_files_themselves(path):
             talk, exercises, runs = talk + first, exercises + sum(others), runs + math.ceil(record["seconds"] / 60)
         assert (_minutes(rows, "talk"), _minutes(rows, "exercise"), _minutes(rows, "run")) == (talk, exercises, runs)
         assert ("project" in lessons) == (_minutes(rows, "project") >= schedule.PROJECT)
-        assert _minutes(rows, "buffer") >= 0.05 * (talk + exercises + runs)
+        taught = sum(row.minutes for row in rows if row.kind not in ("break", "lunch", "buffer", "closing"))
+        assert _minutes(rows, "buffer") >= 0.05 * taught > 0.05 * (talk + exercises + runs), "of the whole day, the stretched project included"
+
+
+@pytest.mark.parametrize("path", schedule.PATHS)
+def test_a_lesson_goes_as_its_notebook_and_its_slides_do(path):
+    for rows in schedule.plan(path).days:
+        for number in {row.lesson for row in rows} - {"", "project"}:
+            kinds = [kind for kind, _ in itertools.groupby(row.kind for row in rows if row.lesson == number)]
+            assert kinds == ["talk", "vote", "run", "verdicts", "exercise", "discussion"], number
+
+
+@pytest.mark.parametrize("path", schedule.PATHS)
+def test_a_break_of_a_path_cuts_no_lesson_but_before_its_exercises(path):
+    for rows in schedule.plan(path).days:
+        around = [(rows[k - 1], rows[k + 1]) for k, row in enumerate(rows) if row.kind in ("break", "lunch")]
+        assert around
+        for before, after in around:
+            assert before.lesson != after.lesson or (before.kind, after.kind) in (("verdicts", "exercise"), ("project", "project"))
 
 
 def test_the_paths_are_told_apart_and_have_reasons():
@@ -170,7 +188,29 @@ def test_an_overfull_path_is_refused(course):
 def test_breaks_come_between_lessons_where_they_can(course):
     (rows,) = schedule.own(["00", "01"]).days
     after = [rows[k + 1] for k, row in enumerate(rows) if row.kind == "break"]
-    assert [row.kind for row in after] == ["vote"]
+    assert [row.kind for row in after] == ["talk"]
+
+
+def test_where_a_lesson_has_to_be_cut_it_is_before_its_exercises(course):
+    _declare(course, "00", 60, [20, 30])
+    (rows,) = schedule.own(["00"]).days
+    around = [(rows[k - 1].kind, rows[k + 1].kind) for k, row in enumerate(rows) if row.kind == "break"]
+    assert around == [("verdicts", "exercise")]
+
+
+def test_a_day_that_is_too_short_for_breaks_in_good_places_has_them_where_they_fit(course):
+    for number in ("00", "01", "03"):
+        _declare(course, number, 30, [4, 4])
+    (free,) = schedule.own(["00", "01", "03"]).days
+    (tight,) = schedule.own(["00", "01", "03"], hours=3.5).days
+    assert free[-1].end > tight[-1].end == 12 * 60 + 30
+    assert [sum(row.kind == "break" for row in rows) for rows in (free, tight)] == [2, 1]
+    assert _longest_sitting(tight) <= 100
+
+
+def test_what_to_do_while_a_lesson_runs_is_said(course):
+    assert schedule.MEANWHILE in schedule.own(["00"]).notes
+    assert schedule.MEANWHILE not in schedule.own(["00"], prefetched=True).notes
 
 
 def test_a_missing_prerequisite_is_said(course):

@@ -137,6 +137,48 @@ def test_the_speaker_has_the_instructor_s_notes(decks, number):
     assert deck.count('<aside class="notes">') >= len(Parts(deck).slides) / 2
 
 
+@pytest.mark.parametrize("number", LESSONS)
+def test_an_exercise_is_asked_to_its_last_word(decks, number):
+    def letters(text):
+        return re.sub(r"\W", "", text)
+
+    shown = letters("".join(Parts(read(decks, number)).shown))
+    cells = [re.sub(r"<details>.*?</details>", "", cell.source, flags=re.DOTALL) for cell in LESSONS[number].cells if cell.cell_type == "markdown"]
+    prompts = [text for cell in cells for text in re.findall(r"^### \d+ · [^\n]+\n\n(.*?)(?=\n#|\Z)", cell, re.MULTILINE | re.DOTALL)]
+    assert prompts
+    for paragraph in (paragraph for text in prompts for paragraph in text.split("\n\n") if not paragraph.strip().startswith("a. ")):
+        assert letters(paragraph) in shown
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_the_title_s_minutes_are_those_of_a_reader_alone(decks, number):
+    title = "".join(Parts(read(decks, number)).shown).partition("· needs")[0]
+    assert re.search(r"On your own: \d\d minutes $", title)
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_no_sign_of_markdown_is_left_in_the_vote(decks, number):
+    vote = re.search(r'<section id="vote">.*?</section>', read(decks, number), re.DOTALL)[0]
+    assert "\\" not in vote
+    primary = [claim for claim in claims.read_ledger().values() if claim.lesson == number and claim.kind == "primary"]
+    assert all(contrast.expression in vote for claim in primary for contrast in claim.contrasts if "*" in contrast.expression)
+
+
+@pytest.mark.parametrize("number", LESSONS)
+def test_what_qualifies_a_card_is_on_its_slide_or_in_its_notes(decks, number):
+    """Lines that the cell of a card prints, and the cells right after it, up to the next text."""
+    stored = notebooks.read(lesson.ROOT / "notebooks" / f"{LESSONS[number].slug}.ipynb")
+    deck, claim = read(decks, number), None
+    for cell in stored.cells:
+        card = re.findall(r"Verdict on claim ([\w-]+)", "".join(output.get("data", {}).get("text/html", "") for output in cell.get("outputs", [])))
+        if cell.cell_type != "code" or card:
+            claim = card[-1] if card and f'<section id="{card[-1]}">' in deck else None
+        if claim:
+            slide = re.search(rf'<section id="{claim}">.*?</section>', deck, re.DOTALL)[0]
+            printed = [line for output in cell.outputs if output.get("name") == "stdout" for line in output.text.splitlines()]
+            assert all(html.escape(line) in slide for line in printed)
+
+
 @pytest.mark.parametrize("path", sorted((lesson.ROOT / "docs" / "slides").glob("*.md")), ids=lambda path: path.stem)
 def test_no_measured_number_stands_in_the_words_of_a_slide(path):
     text = re.sub(r"\nNotes:.*?(?=\n## |\Z)", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -174,7 +216,10 @@ CELLS = [
     ("code", ["slide:code"], CODE),
     ("code", ["slide-output"], "print('joined')"),
     ("code", ["main-figure", "slide:main", "slide-output"], "draw()"),
-    ("markdown", [], "## Exercises\n\n### 1 · Think\n\nOne sentence. `x` is another."),
+    ("code", [], "print('after')"),
+    ("markdown", [], "## Exercises\n\n### 1 · Think\n\nOne sentence. `x` is another.\n\nWhich one?\n\na. \"Mine.\" \\\nb. \"Yours.\""),
+    ("code", [], "answer = 'mine'"),
+    ("markdown", [], "Said when it is right."),
     ("markdown", [], "## Takeaways\n\n- Remember."),
 ]
 WORDS = "## My title {#own}\n\n{formula 2}\n\nMy words.\n\nNotes:\nMy notes.\n\n## In code {#code}\n\n## The picture {#main}\n\n- Look.\n\n## Is it so? {#01-a}\n"
@@ -191,6 +236,7 @@ def course(tmp_path):
     path = fake_course.write_lesson(tmp_path, text=source + "\n")
     picture = {"image/png": PIXEL, "text/plain": "[figure] A <line>."}
     outputs = {
+        "print('after')": [nbformat.v4.new_output("stream", name="stdout", text="counted\nin another way\n")],
         "print('joined')": [nbformat.v4.new_output("stream", name="stdout", text="1 < 2\n")],
         "draw()": [
             nbformat.v4.new_output("display_data", data=picture),
@@ -257,10 +303,36 @@ def test_a_figure_keeps_its_description_and_a_card_gets_a_slide(course):
     assert "<section" not in card.text[0]  # reveal.js would take it for a slide
 
 
-def test_exercises_show_title_and_sentences(course):
-    shown = "".join(made(course)["exercises"].text)
+def test_what_is_printed_beside_a_figure_or_after_a_card_is_said(course):
+    found = made(course)
+    assert "not shown" in "".join(found["main"].notes)
+    assert "counted\nin another way" in "".join(found["01-a"].notes)
+    assert "in another way" not in "".join(found["01-a"].media)
+    fake_course.edit(course / "docs" / "slides" / "01.md", "{#01-a}\n", "{#01-a}\n\n{printed}\n")
+    card = made(course)["01-a"]
+    assert card.media == ["<pre>counted\nin another way</pre>"]
+    assert "printed" not in "".join(card.text)
+    assert "counted" not in "".join(card.notes)
+
+
+def test_an_exercise_shows_its_whole_prompt_and_not_what_follows_the_answer(course):
+    slide = made(course)["exercises"]
+    shown, said = "".join(slide.text), "".join(slide.notes)
     assert "1 · Think" in shown
-    assert "One sentence. <code>x</code> is another." in shown
+    assert "One sentence. <code>x</code> is another. Which one? (The list is in the lesson.)" in shown
+    assert "Yours" not in shown
+    assert "Yours" in said
+    assert "Said when it is right" not in shown
+
+
+def test_the_title_says_whose_minutes_they_are(course):
+    assert "On your own: 5 minutes · needs" in "".join(made(course)["title"].text)
+
+
+def test_a_star_of_a_formula_is_escaped_once(monkeypatch):
+    table = "| claim | counts |\n|---|---|\n| a | 0.5 \\* b - 2*c*d > 0 |"
+    outputs = {'kd.claims.announce("01")': [nbformat.v4.new_output("display_data", data={"text/markdown": table})]}
+    assert "0.5 * b - 2*c*d &gt; 0" in slides._vote(None, outputs).text[1]
 
 
 def test_a_link_leads_to_a_deck_or_nowhere(course, tmp_path):
@@ -278,6 +350,8 @@ def test_a_link_leads_to_a_deck_or_nowhere(course, tmp_path):
         ("{#own}", "{#nobody}", "no cell, claim or part is called nobody"),
         ("{formula 2}", "{formula 3}", r"asks for \{formula 3\}, its cell has 2"),
         ("## In code {#code}", "", "a slide has no title"),
+        ("{formula 2}", "{printed}", r"asks for \{printed\}, its cell has 0"),
+        ("{#code}\n", "{#code}\n\n{printed}\n", r"asks for \{printed\}; its cells printed nothing, or it is there already"),
     ],
 )
 def test_words_that_fit_no_cell_are_named(course, old, new, message):
