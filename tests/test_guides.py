@@ -18,7 +18,7 @@ def blocks(name: str, language: str) -> list[str]:
 
 def commands(name: str) -> list[list[str]]:
     """The commands of a page's shell blocks as lists of words, without settings before them and comments behind them."""
-    lines = [line for block in blocks(name, "sh") for line in block.splitlines() if line.strip()]
+    lines = [line for block in blocks(name, "sh") for line in block.splitlines() if line.strip() and not line.startswith("#")]
     parts = [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
     return [[word for word in words if not re.match(r"[A-Z_]+=", word)] for words in parts]
 

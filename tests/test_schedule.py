@@ -65,7 +65,7 @@ def test_a_path_adds_up_from_the_files_themselves(path):
         assert all(row.minutes > 0 for row in rows)
         assert rows[0].start == 9 * 60
         assert rows[-1].end - rows[0].start == 60 * hours == sum(row.minutes for row in rows)
-        assert _longest_sitting(rows) <= 100
+        assert _longest_sitting(rows) <= 105
         talk, exercises, runs = 0, 0, 0
         for number in (name for name in lessons if name != "project"):
             # read with another eye than the module's
@@ -88,12 +88,13 @@ def test_a_lesson_goes_as_its_notebook_and_its_slides_do(path):
 
 
 @pytest.mark.parametrize("path", schedule.PATHS)
-def test_a_break_of_a_path_cuts_no_lesson_but_before_its_exercises(path):
+def test_a_break_of_a_path_cuts_a_lesson_only_at_its_joints(path, monkeypatch):
+    monkeypatch.setattr(schedule, "measured", lambda number, root=None: 190.0 if number == "06" else 135.0)  # a minute more or less moves breaks
     for rows in schedule.plan(path).days:
         around = [(rows[k - 1], rows[k + 1]) for k, row in enumerate(rows) if row.kind in ("break", "lunch")]
         assert around
         for before, after in around:
-            assert before.lesson != after.lesson or (before.kind, after.kind) in (("verdicts", "exercise"), ("project", "project"))
+            assert before.lesson != after.lesson or (before.kind, after.kind) in (("talk", "vote"), ("verdicts", "exercise"), ("project", "project"))
 
 
 def test_the_paths_are_told_apart_and_have_reasons():
@@ -163,7 +164,7 @@ def test_any_length_is_filled_to_the_minute(course, hours, start):
     (rows,) = schedule.own(["00", "01", "03"][: 3 if hours > 2.5 else 2], hours=hours, start=start).days
     assert set(_gaps(rows)) == {0}
     assert rows[-1].end - rows[0].start == 60 * hours
-    assert _longest_sitting(rows) <= 100
+    assert _longest_sitting(rows) <= 105
     assert sum(row.kind == "lunch" for row in rows) == (hours > 5)
     if start == "10:00":
         assert any(row.what == "lunch" and abs(row.start - 750) <= 45 for row in rows)
@@ -200,12 +201,12 @@ def test_where_a_lesson_has_to_be_cut_it_is_before_its_exercises(course):
 
 def test_a_day_that_is_too_short_for_breaks_in_good_places_has_them_where_they_fit(course):
     for number in ("00", "01", "03"):
-        _declare(course, number, 30, [4, 4])
+        _declare(course, number, 32, [4, 4])
     (free,) = schedule.own(["00", "01", "03"]).days
     (tight,) = schedule.own(["00", "01", "03"], hours=3.5).days
     assert free[-1].end > tight[-1].end == 12 * 60 + 30
     assert [sum(row.kind == "break" for row in rows) for rows in (free, tight)] == [2, 1]
-    assert _longest_sitting(tight) <= 100
+    assert _longest_sitting(tight) <= 105
 
 
 def test_what_to_do_while_a_lesson_runs_is_said(course):
@@ -248,7 +249,7 @@ def test_notes_that_cannot_be_read_are_named(course):
     with pytest.raises(ValueError, match="lesson 01 has no instructor notes"):
         schedule.own(["01"])
     _declare(course, "03", 120, [])
-    with pytest.raises(ValueError, match="nobody sits longer than 100"):
+    with pytest.raises(ValueError, match="nobody sits longer than 105"):
         schedule.own(["03"])
 
 
