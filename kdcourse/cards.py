@@ -65,6 +65,12 @@ def outcome(record: dict) -> str:
     return f"effect {record['direction']}" + (", not the size asked for" if small else "")
 
 
+def effect(record: dict, contrast: dict) -> str:
+    """A contrast's estimate with its interval and unit, in one line."""
+    interval = f"[{number(contrast['lower'])}, {number(contrast['upper'])}]"
+    return f"{contrast['expression']} = {number(contrast['estimate'])} {interval} {unit(record)}"
+
+
 def _holds(contrast: dict) -> bool:
     """Whether the whole interval lies where the contrast asks for it."""
     lower, upper, bound = contrast.get("lower"), contrast.get("upper"), contrast.get("bound")
@@ -207,10 +213,7 @@ class Recorded:
         for record in sorted(self.records, key=lambda record: record["claim"]["kind"] != "primary"):
             published = {arm: f" (published {value})" for arm, value in record["claim"]["published"].items()}
             arms = ", ".join(f"{arm} {number(ours['mean'])}{published.get(arm, '')}" for arm, ours in record["arms"].items())
-            measured = [
-                f"{c['expression']} = {number(c['estimate'])} [{number(c['lower'])}, {number(c['upper'])}] {unit(record)}, asked: {_asked(c)}"
-                for c in record["contrasts"]
-            ]
+            measured = [f"{effect(record, c)}, asked: {_asked(c)}" for c in record["contrasts"]]
             yield record["claim"]["statement"], f"{record['verdict']}: {outcome(record)}", "; ".join(measured), arms, f"{len(record['seeds'])}"
 
     def _said(self) -> str:

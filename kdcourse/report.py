@@ -87,8 +87,7 @@ def effects(record: dict) -> list[str]:
     lines, needed = [], "asked" if record["claim"]["kind"] == "exploratory" else "claimed"
     for part in record["contrasts"]:
         bound = f"> {cards.number(part['bound'])}" if part["test"] == "greater" else f"within ±{cards.number(part['bound'])}"
-        interval = f"[{cards.number(part['lower'])}, {cards.number(part['upper'])}]"
-        lines.append(f"{part['expression']} = {cards.number(part['estimate'])} {interval} {cards.unit(record)}, {needed} {bound}")
+        lines.append(f"{cards.effect(record, part)}, {needed} {bound}")
     return lines
 
 

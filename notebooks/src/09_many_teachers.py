@@ -812,7 +812,7 @@ kd.plots.show(
 )
 
 # %% [markdown]
-# Look along the lower edge: for each cost, which filled dot is lowest? And what buys more, another network or new images? The picture compares recipes that use unequal data: what is called *new* has seen ten times as many images as the rest. Does any dot stand below the five members, and what has it heard? And read the picture as a map, not as a race: neighbours may change places with other seeds.
+# Look along the lower edge: for each cost, which filled dot is lowest? And what buys more, another network or new images? The picture compares recipes that use unequal data: what is called *new* has seen ten times as many images as the rest. Does any dot stand below the five members, and what has it heard? And read the picture as a map, not as a race: neighbours may change places with other seeds, and six recipes of almost one cost are drawn a few per cent to the side, so that no dot hides another.
 #
 # ## What goes wrong in practice
 #
