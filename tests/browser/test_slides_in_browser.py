@@ -119,6 +119,8 @@ def test_print_has_a_page_a_slide_and_notes_if_asked_for(tab, decks):
     count = show(tab, decks, SLUGS[1])
     for query, least, most in (("?print-pdf", 0, 0), ("?print-pdf&showNotes=separate-page", count // 2, count)):
         show(tab, decks, SLUGS[1], query)
+        # Reveal says that it is ready before it has cut the deck into pages, a frame or more later.
+        tab.wait_for_function("count => document.querySelectorAll('.pdf-page').length === count", arg=count, timeout=30_000)
         assert tab.locator(".pdf-page").count() == count
         assert least <= tab.locator(".speaker-notes-pdf").count() <= most
         assert tab.evaluate("[...document.querySelectorAll('.pdf-page')].filter(page => page.querySelector('.frame').scrollHeight > page.clientHeight + 1).length") == 0
