@@ -27,6 +27,7 @@ NUMERIC = (
     "unlabelled",
     "datafree",
     "condense",
+    "modelpool",
     "unrolled",
     "poison",
     "privacy",
