@@ -1,5 +1,6 @@
 """The committed lessons as a learner and a reader without eyes meet them: checks, figures, claims."""
 
+import ast
 import base64
 import re
 
@@ -50,9 +51,28 @@ def test_every_figure_is_light_and_described(slug):
         assert len(base64.b64decode(figure.data["image/png"])) < 150_000
 
 
+def judged_in(code: str) -> list[str]:
+    """The claims a cell judges: named in the call of kd.judge, or in the tuple that a loop around it goes through."""
+    found, looped = [], {}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Tuple):
+            looped[node.target.id] = [part.value for part in node.iter.elts if isinstance(part, ast.Constant)]
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "kd.judge":
+            claim = node.args[0]
+            found += [claim.value] if isinstance(claim, ast.Constant) else looped[claim.id]
+    return found
+
+
+def test_claims_in_a_call_and_in_a_loop_are_found():
+    assert judged_in('kd.judge("a", runs)\ndisplay(kd.judge("b", runs))\nprint("c")') == ["a", "b"]
+    assert judged_in('for claim in ("a", "b"):\n    display(kd.judge(claim, runs))') == ["a", "b"]
+    assert judged_in('for claim in ("a", "b"):\n    print(claim)') == []
+
+
 @pytest.mark.parametrize("source", LESSONS, ids=lambda source: source.slug)
 def test_a_lesson_judges_all_its_claims_and_no_others(source):
-    judged = set(re.findall(r'kd\.judge\("([^"]+)"', "\n".join(source.code())))
+    judged = {claim for code in source.code() for claim in judged_in(code)}
     assert judged == {claim.id for claim in claims.read_ledger().values() if claim.lesson == source.number}
 
 
