@@ -19,8 +19,8 @@ def in_training(
 ) -> list[dict]:
     """Train `networks` networks on random images of `real` and keep the weights of each after so many steps: `networks` times `len(after)` state dicts.
 
-    make: seed → a newborn network. after: ascending numbers of steps of `batch_size` images; between two of them no image is seen twice. AdamW at a constant
-    rate. Raises ValueError for numbers that do not ascend from at least 1, or when `real` has too few images for the longest stretch.
+    make: seed → a newborn network. after: ascending numbers of steps of `batch_size` images; between two of them no image is seen twice, and the optimiser
+    (AdamW, constant rate) begins anew. Raises ValueError for numbers that do not ascend from at least 1, or when `real` has too few images for the longest stretch.
     Source of the idea: Zhou et al. 2022 (there the pool trains on the synthetic set); Kim et al. 2022 (networks trained on real images).
     """
     stretches = [upto - since for since, upto in zip((0, *after), after)]
@@ -64,7 +64,7 @@ def drawn_from(kept: list[dict], make):
 def in_lesson_dtype(objective):
     """An objective of `condense` whose networks also see the synthetic images in the lesson's dtype; what it solves in float64 stays there.
 
-    With bfloat16 a step takes about half the time, and the gradient is coarser.
+    With bfloat16 the gradient is coarser than that of the objective itself, which keeps the synthetic side in float32.
     """
 
     def in_dtype(network, synthetic, labels, real):

@@ -53,11 +53,11 @@ def test_every_figure_is_light_and_described(slug):
 
 def judged_in(code: str) -> list[str]:
     """The claims a cell judges: named in the call of kd.judge, or in the tuple that a loop around it goes through."""
-    found, looped = [], {}
-    for node in ast.walk(ast.parse(code)):
+    tree, found, looped = ast.parse(code), [], {}
+    for node in ast.walk(tree):
         if isinstance(node, ast.For) and isinstance(node.target, ast.Name) and isinstance(node.iter, ast.Tuple):
             looped[node.target.id] = [part.value for part in node.iter.elts if isinstance(part, ast.Constant)]
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "kd.judge":
             claim = node.args[0]
             found += [claim.value] if isinstance(claim, ast.Constant) else looped[claim.id]

@@ -774,13 +774,14 @@ _, judged = kd.condense.pictures("mnist", size)
 print(f"{len(ten)} images, {bytes_on_disk:,} bytes on disk: {100 * kd.correct(own_network, judged).float().mean():.1f} % of the test images right")
 
 # %% [markdown]
-# ## Ten of each class, judged as the papers do it
+# ## Ten of each class, before twenty judges
 #
-# Two things stand between the experiment with ten images of each class and the published numbers. The first is who judges: Zhao, Mopuri and Bilen train twenty newborn ConvNets of width 128 on each set; ours were few and narrow. The second is what the features know. Newborn networks describe an image by random filters, and with a hundred images to be told apart a regression on such features fitted them by
-# rote in our pilots. A **model pool** asks others: train twenty networks on *real* images, keep each of them after 2, 5, 10, 20 and 40 steps, and let every step of the making ask one of the hundred. The objective stays as it was. (Zhou et al. 2022 have a pool whose networks train on the synthetic set; Kim et al. 2022 match gradients of networks that train on real images.)
+# Two things set the experiment with ten images of each class apart from the published ones. The first is who judges: Zhao, Mopuri and Bilen train twenty newborn ConvNets of width 128 on each set; ours were few and narrow. The second is whom the making asks. Newborn networks describe an image by random filters, and in our pilots a regression on such features ended below the real images. A **model pool** offers others: train twenty networks on *real* images, keep each of them after 2, 5, 10, 20 and 40 steps, and let every step of the making ask one of the
+# hundred. The objective stays as it was. (Zhou et al. 2022 have a pool whose networks train on the synthetic set; Kim et al. 2022 match gradients of networks that train on real images.)
 #
-# What would have to be true? The set beats the real images it began with, which get a teacher's soft labels and the same kind of judges (three of them); and it reaches what Zhao et al. report, 97.4 and 82.3 %. All of this takes a core about two hours, so only `full` runs it; its rows in the table of the next section begin with *Full profile only*, and so do those of one image per class (the sets of the first experiment) before the same judges. Two things to keep in mind when you read them. Our labels are learned, Zhao's are not. And the pool was never set against newborn networks at this size: that it is the pool which helps, and not
-# the 28×28 pixels or the wider networks, is our reading.
+# What would have to be true? The set beats the real images it began with, which get a teacher's soft labels and the same kind of judges (three of them); and it reaches what Zhao et al. report, 97.4 and 82.3 %. This takes far longer than all the rest of the lesson, so only `full` runs it. Its rows in the table of the next section begin with *Full profile only*, and so do those of one image per class (the sets of the first experiment) before twenty judges.
+#
+# Keep in mind when you read them: our labels are learned, Zhao's are not, our judges have a recipe of their own, and there are three sets instead of five. Against the real images, pixels and labels have both changed. And the pool was never set against newborn networks at this size: a gain may also come from the 28×28 pixels, or from wider networks.
 
 
 # %%
